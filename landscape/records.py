@@ -1,0 +1,136 @@
+"""What a measurement leaves behind: frozen records of plain NumPy values, the currency between computing, store and plots.
+
+No record knows how it was computed or how it is drawn. NaN and infinity are values like any other; whether a point has
+been measured at all is said by `status` alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalars = Mapping[str, float | int | str | bool | None]
+
+
+class Status(IntEnum):
+    """What is known of a grid point."""
+
+    PENDING = 0  # not measured yet; the values there mean nothing
+    DONE = 1  # measured, every value finite
+    NON_FINITE = 2  # measured, and a NaN or an infinity was the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a number comes from: enough to compute it again."""
+
+    target: str  # `loader:where` as given
+    objective: Mapping[str, Any] = field(default_factory=dict)  # loss, data hash, users, seed, ... (JSON values)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""  # ISO 8601, UTC
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A point in weight space, without its weights."""
+
+    name: str
+    hash: str  # SHA-256 over names, shapes and values
+    norm: float  # ||w|| over the free coordinates
+    parameters: int  # number of free coordinates
+    loss: float  # the frozen objective at w
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """How to draw a direction again, and the evidence that the redraw is the same."""
+
+    kind: str  # "filter", "raw", ...
+    seed: int
+    policy: Mapping[str, Any]  # biases, norms, untouched rows (JSON values)
+    hash: str  # SHA-256 over the float32 values of its free coordinates
+    norm: float
+    orthogonal_to: str | None = None  # hash of the direction it was made orthogonal to
+    cosine: float | None = None  # with that direction, over the free coordinates
+    skipped_filters: int = 0  # filters of one element, left at zero in a second direction
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """The loss, and perhaps metrics, at w + alpha x (+ beta y).
+
+    In 1D `beta` and `y` are None and every array has shape (alpha,); in 2D shape (alpha, beta).
+    """
+
+    name: str
+    checkpoint: str  # the name of its Checkpoint
+    alpha: NDArray[np.float64]
+    beta: NDArray[np.float64] | None
+    status: NDArray[np.uint8]
+    values: Mapping[str, NDArray[np.float64]]  # "loss", "standard_error", and one per metric, by its name
+    x: Direction
+    y: Direction | None
+    provenance: Provenance
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(alpha,) or (alpha, beta)."""
+        return (len(self.alpha),) if self.beta is None else (len(self.alpha), len(self.beta))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every point has been measured."""
+        return bool((self.status != Status.PENDING).all())
+
+
+@dataclass(frozen=True, slots=True)
+class Eigenpairs:
+    """Approximate Hessian eigenvalues with the evidence for each, largest first, named by sign and end."""
+
+    name: str
+    checkpoint: str
+    method: str  # "power", ...
+    labels: tuple[str, ...]  # "lambda_max", "lambda_2", ..., "lambda_min"
+    values: NDArray[np.float64]  # Rayleigh quotients, in units of loss per squared parameter
+    residuals: NDArray[np.float64]  # ||Hv - theta v||: a true eigenvalue lies within this of theta
+    converged: NDArray[np.bool_]
+    products: NDArray[np.int64]  # operator products spent on each
+    tolerance: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class SharpnessMeasure:
+    """One number of one measure at one setting."""
+
+    measure: str  # "sam", "average_case", ...
+    setting: Scalars  # rho, sigma, draws, adaptive, ...
+    value: float
+    standard_error: float | None  # None where the value is exact for the objective
+    cost: int  # gradients or losses over the whole objective
+    note: str = ""  # "lower bound", "exact for these users", ...
+
+
+@dataclass(frozen=True, slots=True)
+class SharpnessReport:
+    """All sharpness measures taken of one checkpoint in one call."""
+
+    name: str
+    checkpoint: str
+    measures: tuple[SharpnessMeasure, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Named columns of equal length, numbers or strings: comparisons, histories, studies."""
+
+    name: str
+    columns: Mapping[str, NDArray[Any]]
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # JSON values
