@@ -7,17 +7,19 @@ S_u its summed loss and n_u its number of valid targets. Sums run in float64 acr
 result does not depend on how the data is cut into chunks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.errors import NonFiniteLoss, NotFrozen
+from landscape.errors import InvalidArgument, NonFiniteLoss, NotFrozen
 from landscape.parameters import Layout, Params, Vector
 
 
@@ -140,3 +142,77 @@ def check_frozen(objective: Objective) -> LossValue:
             "switch dropout off and fix what is drawn at random"
         )
     return first
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A chunk of inputs and targets, the first axis of both being the units; one valid target a unit unless said."""
+
+    inputs: Tensor
+    targets: Tensor
+    counts: Float[Tensor, " units"]
+
+
+class ModelObjective:
+    """Any `torch.nn.Module` over fixed batches, as an objective.
+
+    The model is used in the mode it is in (put it in `eval()`: dropout is refused later) and never changed; its
+    weights are copied here, so that training it further does not move the origin.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Sequence[tuple[Tensor, Tensor]] | Sequence[Batch],
+        loss: Callable[[Tensor, Tensor], Float[Tensor, " units"]],
+        *,
+        metrics: Callable[[Tensor, Tensor, Sequence[str]], dict[str, Float[Tensor, " units"]]] | None = None,
+        frozen_rows: Mapping[str, Int[Tensor, " rows"]] | None = None,
+        row_groups: Mapping[str, Mapping[str, Int[Tensor, " rows"]]] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Fix the data and the loss.
+
+        Args:
+            model: gives its outputs from `model(inputs)`.
+            batches: pairs (inputs, targets) of one valid target a unit, or `Batch`es with their own counts.
+            loss: (outputs, targets) -> the summed loss of each unit.
+            metrics: (outputs, targets, names) -> a value a unit for each name.
+            frozen_rows: rows that are no free coordinates, such as the padding row of an embedding.
+            row_groups: named groups of rows; "untouched" are those the data never reaches.
+            facts: JSON values that provenance keeps (a data hash, ...).
+        """
+        if not batches:
+            raise InvalidArgument("expected at least one batch, got none")
+        self.model = model
+        self.weights: Params = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        shapes = {name: weight.shape for name, weight in self.weights.items()}
+        self.layout = Layout(shapes, frozen_rows or {}, row_groups or {})
+        self.recipe = Recipe(None, {})
+        self.facts = dict(facts or {})
+        self.chunks = [
+            batch
+            if isinstance(batch, Batch)
+            else Batch(*batch, torch.ones(len(batch[1]), dtype=torch.float64, device=batch[1].device))
+            for batch in batches
+        ]
+        self._loss, self._metrics = loss, metrics
+
+    def outputs(self, params: Params, chunk: Any, *, differentiable_twice: bool = False) -> Tensor:
+        """Outputs of the model with these weights in place of its own."""
+        if not differentiable_twice:
+            return cast(Tensor, functional_call(self.model, dict(params), (chunk.inputs,)))
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no double backward
+            return cast(Tensor, functional_call(self.model, dict(params), (chunk.inputs,)))
+
+    def loss(self, z: Tensor, chunk: Any) -> Float[Tensor, " units"]:
+        """Summed loss of each unit."""
+        return self._loss(z, chunk.targets)
+
+    def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:
+        """Named metrics, a value a unit. One forward pass over the data."""
+        if self._metrics is None:
+            raise InvalidArgument(f"expected no metrics from this objective, got {', '.join(names)}")
+        with torch.no_grad():
+            parts = [self._metrics(self.outputs(params, chunk), chunk.targets, names) for chunk in self.chunks]
+        return {name: torch.cat([part[name] for part in parts]) for name in names}

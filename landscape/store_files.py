@@ -1,0 +1,158 @@
+"""How a store stays whole on disk: one writer at a time, groups added by replacing the file, points written in place.
+
+Readers are never refused, since nothing here locks the store itself: the writer holds a lock on a file beside it. A file
+is replaced by writing the whole of it aside, fsync and rename; HDF5 builds it in memory and so never meets a full disk.
+"""
+
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from landscape.errors import LandscapeError, StoreError, StoreLocked
+
+FORMAT = "landscape-store"
+FORMAT_VERSION = 1
+
+# Flushes what a reader after a power cut needs; macOS has only the slower of the two.
+synchronise = getattr(os, "fdatasync", os.fsync)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a store for reading; every way in which a file can be unusable becomes a one-line StoreError."""
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise StoreError(f"expected a store at {path}, found no file") from None
+    except OSError as problem:
+        raise StoreError(f"expected a store at {path}, {_trouble(path, problem)}") from problem
+    with file:
+        try:
+            found, version = file.attrs.get("format"), file.attrs.get("format_version")
+            if not (isinstance(found, str) and found == FORMAT):
+                raise StoreError(f"expected a store at {path}, found an HDF5 file of another format")
+            if version != FORMAT_VERSION:
+                raise StoreError(f"expected a store of format version {FORMAT_VERSION} at {path}, found {version}")
+            yield file
+        except LandscapeError:
+            raise
+        except (KeyError, OSError, RuntimeError, ValueError) as problem:
+            raise StoreError(f"{path} is damaged: {_one_line(problem)}") from problem
+
+
+@contextlib.contextmanager
+def changed(path: Path, *, create: bool = False) -> Iterator[Any]:
+    """An HDF5 file in memory, holding what the store holds; it replaces the store when the block ends without error.
+
+    Costs one copy of the file. A kill or a full disk at any moment leaves the old file as it was.
+    """
+    try:
+        image = io.BytesIO(b"" if create else path.read_bytes())
+    except OSError as problem:
+        raise StoreError(f"cannot read {path}: {problem.strerror}") from problem
+    with h5py.File(image, "w" if create else "r+") as file:
+        yield file
+    _replace(path, image.getbuffer())
+
+
+def _replace(path: Path, content: memoryview) -> None:
+    aside = path_aside(path)
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            if path.exists():
+                os.fchmod(descriptor, path.stat().st_mode & 0o777)
+            while content:
+                content = content[os.write(descriptor, content) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+        _synchronise_folder(path.parent)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise StoreError(f"cannot write {path}: {problem.strerror}; what it held is kept") from problem
+
+
+def path_aside(path: Path) -> Path:
+    """Where the next version of a store grows; only the writer touches it, so one left by a kill may be removed."""
+    return path.with_name(f".{path.name}.aside")
+
+
+def write_at(descriptor: int, content: bytes, offset: int) -> None:
+    """Write all of the content at an offset of the file, however many calls the system needs."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+class WriterLock:
+    """The right to write one store, held from construction to `release`, given up by the system if the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        import fcntl  # not on every system; reading does without
+
+        self.path = path.with_name(path.name + ".lock")
+        while True:
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as problem:
+                raise StoreError(f"cannot write {path}: {self.path}: {problem.strerror}") from problem
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The holder removes the file when done: the lock counts only on the file that is still there.
+                if self.path.exists() and os.fstat(descriptor).st_ino == self.path.stat().st_ino:
+                    break
+            except BlockingIOError:
+                holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                os.close(descriptor)
+                raise StoreLocked(f"{path} is being written by {holder}; wait for it or take another store") from None
+            except FileNotFoundError:
+                pass
+            except OSError as problem:
+                os.close(descriptor)
+                raise StoreError(f"cannot lock {self.path}: {problem.strerror}") from problem
+            os.close(descriptor)
+        self._descriptor: int | None = descriptor
+        with contextlib.suppress(OSError):  # a note for people; the lock holds without it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next writer in. Safe to call twice."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _synchronise_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _trouble(path: Path, problem: OSError) -> str:
+    text = str(problem)
+    if path.is_dir():
+        return "found a folder"
+    if "truncated" in text:
+        return "found one cut short (its end is missing)"
+    if "signature not found" in text:
+        return "found a file that is not HDF5"
+    return _one_line(problem)
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__

@@ -1,0 +1,281 @@
+"""What each record looks like inside the HDF5 file: groups, datasets with dimension scales, attributes.
+
+    /                    format, format_version, created, versions
+    /checkpoints/NAME    hash, norm, parameters, loss, metrics, config
+    /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters
+    /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), provenance
+    /curvature/NAME      label, values, residuals, converged, products; checkpoint, ..., method, tolerance
+    /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ...
+    /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
+
+Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes. Truth
+values are int8 with the attribute dtype="bool", the way xarray writes them.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import InvalidArgument
+from landscape.records import (
+    Checkpoint,
+    Direction,
+    Eigenpairs,
+    Provenance,
+    SharpnessMeasure,
+    SharpnessReport,
+    Status,
+    Surface,
+    Table,
+)
+
+Group = Any  # h5py.Group; h5py carries no types
+RESERVED = ("alpha", "beta", "status")
+
+
+def write_checkpoint(group: Group, checkpoint: Checkpoint) -> None:
+    """Fill an empty group."""
+    for key in ("hash", "norm", "parameters", "loss"):
+        group.attrs[key] = getattr(checkpoint, key)
+    group.attrs["metrics"], group.attrs["config"] = as_json(checkpoint.metrics), as_json(checkpoint.config)
+
+
+def read_checkpoint(group: Group, name: str) -> Checkpoint:
+    """The record in a group."""
+    attrs = group.attrs
+    return Checkpoint(
+        name=name,
+        hash=str(attrs["hash"]),
+        norm=float(attrs["norm"]),
+        parameters=int(attrs["parameters"]),
+        loss=float(attrs["loss"]),
+        metrics=json.loads(attrs["metrics"]),
+        config=json.loads(attrs["config"]),
+    )
+
+
+def direction_id(direction: Direction) -> str:
+    """The name of a direction inside a store: the same record gets the same one."""
+    return hashlib.sha256(as_json(dataclasses.asdict(direction)).encode()).hexdigest()[:16]
+
+
+def write_direction(group: Group, direction: Direction) -> None:
+    """Fill an empty group; what is None is left out."""
+    for key, value in dataclasses.asdict(direction).items():
+        if value is not None:
+            group.attrs[key] = as_json(value) if key == "policy" else value
+
+
+def read_direction(group: Group) -> Direction:
+    """The record in a group."""
+    attrs = group.attrs
+    return Direction(
+        kind=str(attrs["kind"]),
+        seed=int(attrs["seed"]),
+        policy=json.loads(attrs["policy"]),
+        hash=str(attrs["hash"]),
+        norm=float(attrs["norm"]),
+        orthogonal_to=str(attrs["orthogonal_to"]) if "orthogonal_to" in attrs else None,
+        cosine=float(attrs["cosine"]) if "cosine" in attrs else None,
+        skipped_filters=int(attrs["skipped_filters"]),
+    )
+
+
+def write_surface(group: Group, surface: Surface, checkpoint_hash: str) -> None:
+    """Fill an empty group with preallocated contiguous arrays, holding the points the record already has."""
+    axes = {"alpha": surface.alpha} if surface.beta is None else {"alpha": surface.alpha, "beta": surface.beta}
+    for axis, values in axes.items():
+        group.create_dataset(axis, data=np.asarray(values, dtype="<f8")).make_scale(axis)
+    status = group.create_dataset("status", data=np.asarray(surface.status, dtype=np.uint8))
+    status.attrs["flag_values"] = np.array([int(flag) for flag in Status], dtype=np.uint8)
+    status.attrs["flag_meanings"] = " ".join(flag.name.lower() for flag in Status)
+    pending = surface.status == Status.PENDING
+    for name, array in surface.values.items():
+        check_name(name, "a value")
+        if name in RESERVED:
+            raise InvalidArgument(f"expected a value with a name other than {', '.join(RESERVED)}, got {name!r}")
+        group.create_dataset(name, data=np.where(pending, np.nan, array).astype("<f8"))
+    for name in ("status", *surface.values):
+        if group[name].shape != surface.shape:
+            raise InvalidArgument(f"expected {name} of shape {surface.shape}, got {group[name].shape}")
+        for number, axis in enumerate(axes):
+            group[name].dims[number].attach_scale(group[axis])
+    group.attrs["values"] = as_json(list(surface.values))
+    group.attrs["x"] = direction_id(surface.x)
+    if surface.y is not None:
+        group.attrs["y"] = direction_id(surface.y)
+    _write_origin(group, surface.checkpoint, checkpoint_hash, surface.provenance)
+
+
+def read_surface(group: Group, name: str, directions: Group) -> Surface:
+    """The record in a group. Status is read first: what it calls done is then already in the values."""
+    status = group["status"][...]
+    pending = status == Status.PENDING
+    values = {key: group[key][...] for key in value_names(group)}
+    for array in values.values():
+        array[pending] = np.nan
+    return Surface(
+        name=name,
+        checkpoint=str(group.attrs["checkpoint"]),
+        alpha=group["alpha"][...],
+        beta=group["beta"][...] if "beta" in group else None,
+        status=status,
+        values=values,
+        x=read_direction(directions[group.attrs["x"]]),
+        y=read_direction(directions[group.attrs["y"]]) if "y" in group.attrs else None,
+        provenance=read_provenance(group),
+    )
+
+
+def value_names(group: Group) -> list[str]:
+    """The values a surface has at each point, in the order they were given."""
+    names: list[str] = json.loads(group.attrs["values"])
+    return names
+
+
+def write_eigenpairs(group: Group, pairs: Eigenpairs, checkpoint_hash: str) -> None:
+    """Fill an empty group."""
+    columns = {key: getattr(pairs, key) for key in ("values", "residuals", "converged", "products")}
+    _write_columns(group, columns, ("label", np.array(pairs.labels, dtype=object)))
+    group.attrs["method"], group.attrs["tolerance"] = pairs.method, pairs.tolerance
+    _write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
+
+
+def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
+    """The record in a group."""
+    return Eigenpairs(
+        name=name,
+        checkpoint=str(group.attrs["checkpoint"]),
+        method=str(group.attrs["method"]),
+        labels=tuple(_read_column(group["label"]).tolist()),
+        values=_read_column(group["values"]),
+        residuals=_read_column(group["residuals"]),
+        converged=_read_column(group["converged"]),
+        products=_read_column(group["products"]),
+        tolerance=float(group.attrs["tolerance"]),
+        provenance=read_provenance(group),
+    )
+
+
+def write_sharpness(group: Group, report: SharpnessReport, checkpoint_hash: str) -> None:
+    """Fill an empty group; a standard error of None is a NaN that `exact` explains."""
+    measures = report.measures
+    errors = [np.nan if m.standard_error is None else m.standard_error for m in measures]
+    columns = {
+        "measure": _text([m.measure for m in measures]),
+        "setting": _text([as_json(m.setting) for m in measures]),
+        "value": np.array([m.value for m in measures], dtype=np.float64),
+        "standard_error": np.array(errors, dtype=np.float64),
+        "exact": np.array([m.standard_error is None for m in measures], dtype=np.bool_),
+        "cost": np.array([m.cost for m in measures], dtype=np.int64),
+        "note": _text([m.note for m in measures]),
+    }
+    _write_columns(group, columns, ("row", np.arange(len(measures))))
+    _write_origin(group, report.checkpoint, checkpoint_hash, report.provenance)
+
+
+def read_sharpness(group: Group, name: str) -> SharpnessReport:
+    """The record in a group."""
+    keys = ("measure", "setting", "value", "standard_error", "exact", "cost", "note")
+    columns = [_read_column(group[key]).tolist() for key in keys]
+    measures = tuple(
+        SharpnessMeasure(measure, json.loads(setting), value, None if exact else error, cost, note)
+        for measure, setting, value, error, exact, cost, note in zip(*columns, strict=True)
+    )
+    return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group))
+
+
+def write_table(group: Group, table: Table) -> None:
+    """Fill an empty group: numbers, truth values and text; anything else raises InvalidArgument."""
+    lengths = {key: np.shape(column) for key, column in table.columns.items()}
+    if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
+        raise InvalidArgument(f"expected columns of one length in table {table.name!r}, got shapes {lengths}")
+    rows, scale = next(iter(lengths.values()), (0,))[0], "row"
+    while scale in table.columns:
+        scale += "_"
+    for key in table.columns:
+        check_name(key, "a column")
+    _write_columns(group, table.columns, (scale, np.arange(rows)))
+    group.attrs["columns"], group.attrs["attributes"] = as_json(list(table.columns)), as_json(table.attributes)
+
+
+def read_table(group: Group, name: str) -> Table:
+    """The record in a group, columns in the order they were given."""
+    columns = {key: _read_column(group[key]) for key in json.loads(group.attrs["columns"])}
+    return Table(name, columns, json.loads(group.attrs["attributes"]))
+
+
+def read_provenance(group: Group) -> Provenance:
+    """Where a group's numbers come from."""
+    return Provenance(**json.loads(group.attrs["provenance"]))
+
+
+def as_json(value: Any) -> str:
+    """Canonical JSON text: sorted keys, NumPy numbers and paths allowed. Raises InvalidArgument for anything else."""
+    try:
+        return json.dumps(value, sort_keys=True, default=_plain)
+    except (TypeError, ValueError) as problem:
+        raise InvalidArgument(f"expected settings that fit in JSON: {problem}") from problem
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that HDF5 would read as a path."""
+    if not name or "/" in name or "\0" in name or name in {".", ".."}:
+        raise InvalidArgument(f"expected {what} named without a slash, got {name!r}")
+
+
+def _write_origin(group: Group, checkpoint: str, checkpoint_hash: str, provenance: Provenance) -> None:
+    """What every measurement carries: readable scalars, and the whole provenance as JSON."""
+    group.attrs["checkpoint"], group.attrs["checkpoint_hash"] = checkpoint, checkpoint_hash
+    group.attrs["target"], group.attrs["created"] = provenance.target, provenance.created
+    group.attrs["provenance"] = as_json(dataclasses.asdict(provenance))
+
+
+def _write_columns(group: Group, columns: Mapping[str, Any], scale: tuple[str, NDArray[Any]]) -> None:
+    _write_column(group, *scale).make_scale(scale[0])
+    for key, column in columns.items():
+        _write_column(group, key, np.asarray(column)).dims[0].attach_scale(group[scale[0]])
+
+
+def _write_column(group: Group, key: str, column: NDArray[Any]) -> Any:
+    if column.dtype.kind == "b":
+        dataset = group.create_dataset(key, data=column.astype(np.int8))
+        dataset.attrs["dtype"] = "bool"
+        return dataset
+    if column.dtype.kind in "UOT":
+        if not all(isinstance(entry, str) for entry in column.tolist()):
+            raise InvalidArgument(f"expected numbers or text in column {key!r}, got {column.tolist()[:3]}")
+        return group.create_dataset(key, data=column.astype(object), dtype=h5py.string_dtype())
+    if column.dtype.kind not in "iuf":
+        raise InvalidArgument(f"expected numbers or text in column {key!r}, got type {column.dtype}")
+    return group.create_dataset(key, data=column)
+
+
+def _read_column(dataset: Any) -> NDArray[Any]:
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return np.asarray(dataset.asstr()[...], dtype=np.str_)
+    values: NDArray[Any] = dataset[...]
+    return values.astype(np.bool_) if dataset.attrs.get("dtype") == "bool" else values
+
+
+def _text(entries: Sequence[str]) -> NDArray[Any]:
+    return np.array(entries, dtype=object)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")

@@ -1,0 +1,1 @@
+"""The models: one trunk, one file a method."""

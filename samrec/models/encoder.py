@@ -1,0 +1,83 @@
+"""The trunk all four models share: embeddings, then post-LayerNorm transformer blocks, on packed rows.
+
+The architecture of SASRec (Kang and McAuley 2018) in the variant of the S3-Rec code (Zhou et al. 2020): item + position
+embedding, LayerNorm, dropout; blocks of LN(x + dropout(attention(x))) and LN(x + dropout(feed_forward(x))) with exact
+GELU; LayerNorm eps 1e-12; no final LayerNorm, no sqrt(d) scaling.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samrec.data.batches import PackedBatch, attention_bias
+from samrec.models.attention import attend
+from samrec.models.dropout import Dropout
+
+LAYER_NORM_EPS = 1e-12
+INITIAL_DEVIATION = 0.02
+
+
+class Block(nn.Module):
+    """Self-attention and a feed-forward layer, each with a residual connection and a LayerNorm after it."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.output = nn.Linear(size, size)
+        self.attention_norm = nn.LayerNorm(size, eps=LAYER_NORM_EPS)
+        self.expand = nn.Linear(size, 4 * size)
+        self.contract = nn.Linear(4 * size, size)
+        self.feed_forward_norm = nn.LayerNorm(size, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor, bias: Tensor, dropout: Dropout | None, *, fused: bool) -> Tensor:
+        """From (R, W, size) to (R, W, size)."""
+        rows, width, size = x.shape
+        weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
+        shift = torch.cat([self.query.bias, self.key.bias, self.value.bias])
+        split = F.linear(x, weight, shift).view(rows, width, 3, self.heads, size // self.heads)
+        q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = attend(q, k, v, bias, dropout=dropout, fused=fused)
+        mixed = self.output(attended.transpose(1, 2).reshape(rows, width, size))
+        x = self.attention_norm(x + (mixed if dropout is None else dropout(mixed)))
+        fed = self.contract(F.gelu(self.expand(x)))
+        return self.feed_forward_norm(x + (fed if dropout is None else dropout(fed)))
+
+
+class Trunk(nn.Module):
+    """Item ids to hidden states."""
+
+    def __init__(self, item_count: int, *, size: int, heads: int, layers: int, max_length: int) -> None:
+        super().__init__()
+        self.item_count = item_count
+        self.size = size
+        self.max_length = max_length
+        self.item_embedding = nn.Embedding(item_count + 2, size, padding_idx=0)  # 0 padding, 1..n items, n + 1 mask
+        self.position_embedding = nn.Embedding(max_length, size)
+        self.input_norm = nn.LayerNorm(size, eps=LAYER_NORM_EPS)
+        self.blocks = nn.ModuleList(Block(size, heads) for _ in range(layers))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Linear and embedding weights from N(0, 0.02), biases 0, LayerNorm 1 and 0, the padding row 0."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Linear | nn.Embedding):
+                    module.weight.normal_(0, INITIAL_DEVIATION, generator=generator)
+                if isinstance(module, nn.Linear):
+                    module.bias.zero_()
+            self.item_embedding.weight[0].zero_()
+
+    def hidden(
+        self, embedded: Tensor, batch: PackedBatch, *, dropout: Dropout | None = None, fused: bool = False
+    ) -> Tensor:
+        """Hidden states (R * W, size) of the slots, given their item embeddings (R * W, size)."""
+        x = embedded.view(*batch.items.shape, self.size) + self.position_embedding(batch.positions)
+        x = self.input_norm(x)
+        if dropout is not None:
+            x = dropout(x)
+        bias = attention_bias(batch.visible, x.dtype)
+        for block in self.blocks:
+            x = block(x, bias, dropout, fused=fused)
+        return x.view(-1, self.size)
