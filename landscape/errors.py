@@ -31,6 +31,10 @@ class NonFiniteProduct(LandscapeError):
     """A product Hv held a NaN or an infinity."""
 
 
+class WorkerDied(LandscapeError):
+    """A worker process ended without a word: killed, out of memory, or its program cannot be imported again."""
+
+
 class StoreError(LandscapeError):
     """A store that cannot be opened, read or written: missing, truncated, of another format, no space left."""
 

@@ -1,7 +1,7 @@
 """Where a surface is measured: axes in one or two dimensions, their points, and the order in which to visit them.
 
-A point has a flat index in C order (alpha slow, beta fast), the same number everywhere: in coordinates, in the store, in
-what a worker is sent. The visiting order goes from coarse to fine, so that a picture exists early and sharpens.
+A point has a flat index in C order (alpha slow, beta fast), the same number everywhere: in coordinates, in the store,
+in what a worker is sent. The visiting order goes from coarse to fine, so that a picture exists early and sharpens.
 """
 
 import math
@@ -17,8 +17,8 @@ from landscape.errors import InvalidArgument
 class Axis:
     """`points` equally spaced numbers from start to stop, both included."""
 
-    start: float
-    stop: float
+    start: float | int
+    stop: float | int
     points: int
 
     def __post_init__(self) -> None:
@@ -70,11 +70,9 @@ class Grid:
         points are spread by the R2 sequence (Roberts 2018), so that half a level covers the whole plane too.
         """
         indices = np.stack([plane.reshape(-1) for plane in np.indices(self.shape)], axis=1)
-        levels = np.stack([_levels(points)[column] for points, column in zip(self.shape, indices.T, strict=True)]).max(
-            0
-        )
-        middle = [int(np.flatnonzero(_levels(points) <= 1)[1]) if points > 2 else 0 for points in self.shape]
-        levels[np.ravel_multi_index(middle, self.shape)] = -1
+        levels = np.max([_levels(points)[at] for points, at in zip(self.shape, indices.T, strict=True)], axis=0)
+        middle = np.ravel_multi_index([(points - 1) // 2 for points in self.shape], self.shape)
+        levels[middle] = -1
         spread = (indices * [0.7548776662466927, 0.5698402909980532][: indices.shape[1]]).sum(axis=1) % 1.0
         return np.lexsort((spread, levels)).astype(np.int64)
 

@@ -41,6 +41,7 @@ class Recipe:
     settings: Mapping[str, Any]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss over fixed data as a function of the weights. `outputs` and `loss` are apart so that GGN products work."""
 

@@ -1,4 +1,4 @@
-"""One HDF5 file a study: every measurement with its provenance, safe against a kill at any moment, readable at any time.
+"""One HDF5 file a study: every measurement with its provenance, safe against kills, readable at any time.
 
 `Store.read` for looking, never refused while a writer is at work; `Store.write` for one writer at a time. New groups
 arrive by replacing the file whole. The points of a surface are written in place: values, then fdatasync, then their
@@ -12,33 +12,23 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from landscape import store_files as files
+from landscape import store_points as points
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
-from landscape.records import Checkpoint, Eigenpairs, Provenance, SharpnessReport, Status, Surface, Table
+from landscape.records import Checkpoint, Eigenpairs, Provenance, SharpnessReport, Surface, Table
 
 Kind = Literal["checkpoints", "surfaces", "curvature", "sharpness", "comparisons", "histories", "studies"]
 TableKind = Literal["comparisons", "histories", "studies"]
 MEASURED: tuple[Kind, ...] = ("surfaces", "curvature", "sharpness")
 Record = TypeVar("Record")
-
-
-@dataclass(frozen=True, slots=True)
-class _Slots:
-    """Where the points of a surface lie in the file, in bytes."""
-
-    descriptor: int
-    points: int
-    status: int
-    values: Mapping[str, int]
 
 
 class Store:
@@ -47,11 +37,10 @@ class Store:
     def __init__(self, path: Path, lock: files.WriterLock | None) -> None:
         self.path = path
         self._lock = lock
-        self._slots: dict[str, _Slots] = {}
-        self._descriptor: int | None = None
+        self._points = points.PointWriter(path)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Self:
+    def read(cls, path: str | os.PathLike[str]) -> "Store":
         """Open for reading.
 
         Raises:
@@ -62,7 +51,7 @@ class Store:
             return cls(resolved, None)
 
     @classmethod
-    def write(cls, path: str | os.PathLike[str]) -> Self:
+    def write(cls, path: str | os.PathLike[str]) -> "Store":
         """Create a store, or open one to add to it. Held until `close`; use it as a context manager.
 
         Raises:
@@ -88,7 +77,7 @@ class Store:
             lock.release()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Store":
         return self
 
     def __exit__(
@@ -99,7 +88,7 @@ class Store:
     def close(self) -> None:
         """Flush and let the next writer in. Safe to call twice; a reader has nothing to close."""
         try:
-            self._forget_slots()
+            self._settle()
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -187,25 +176,11 @@ class Store:
             StoreError: no space left, or the file was removed or replaced meanwhile.
             InvalidArgument: other values than the surface has, lengths that differ, an index twice or outside.
         """
-        slots = self._slots_of(surface)
-        indices = np.asarray(flat_indices, dtype=np.int64)
-        columns = {name: np.asarray(column, dtype="<f8") for name, column in values.items()}
-        _check_points(indices, columns, slots)
-        if indices.size == 0:
-            return
-        order = np.argsort(indices)
-        breaks = np.flatnonzero(np.diff(indices[order]) != 1) + 1
-        runs = [(int(indices[run[0]]), run) for run in np.split(order, breaks)]
-        status = _status_of(columns)
+        self._writing()
         try:
-            if os.fstat(slots.descriptor).st_ino != self.path.stat().st_ino:
-                raise StoreError(f"{self.path} was replaced by another file while it was being written")
-            for name, offset in slots.values.items():
-                for first, run in runs:
-                    files.write_at(slots.descriptor, columns[name][run].tobytes(), offset + 8 * first)
-            files.synchronise(slots.descriptor)
-            for first, run in runs:
-                files.write_at(slots.descriptor, status[run].tobytes(), slots.status + first)
+            self._points.write(
+                surface, flat_indices, values, lambda name: self._record("surfaces", name, points.slots_in)
+            )
         except OSError as problem:
             raise StoreError(f"cannot write {self.path}: {problem.strerror}; points before are kept") from problem
 
@@ -252,7 +227,7 @@ class Store:
     def _changed(self, kind: Kind, name: str) -> contextlib.AbstractContextManager[tuple[Any, Any]]:
         self._writing()
         schema.check_name(name, "a record")
-        self._forget_slots()
+        self._settle()
         return _group_changed(self.path, kind, name)
 
     def _checkpoint_hash(self, file: Any, name: str) -> str:
@@ -302,32 +277,11 @@ class Store:
             "take another name or another store"
         )
 
-    def _slots_of(self, name: str) -> _Slots:
-        self._writing()
-        if name not in self._slots:
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_RDWR)
-            self._slots[name] = self._record("surfaces", name, self._locate)
-        return self._slots[name]
-
-    def _locate(self, group: Any, name: str) -> _Slots:
-        assert self._descriptor is not None
-        keys = schema.value_names(group)
-        offsets = {key: group[key].id.get_offset() for key in ("status", *keys)}
-        if None in offsets.values() or any(group[key].dtype != np.dtype("<f8") for key in keys):
-            raise StoreError(f"surface {name!r} of {self.path} was rewritten by another tool: it can only be read")
-        return _Slots(self._descriptor, group["status"].size, offsets.pop("status"), offsets)
-
-    def _forget_slots(self) -> None:
-        self._slots.clear()
-        if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            try:
-                os.fsync(descriptor)
-            except OSError as problem:
-                raise StoreError(f"cannot write {self.path}: {problem.strerror}") from problem
-            finally:
-                os.close(descriptor)
+    def _settle(self) -> None:
+        try:
+            self._points.close()
+        except OSError as problem:
+            raise StoreError(f"cannot write {self.path}: {problem.strerror}") from problem
 
 
 @contextlib.contextmanager
@@ -335,7 +289,7 @@ def _group_changed(path: Path, kind: str, name: str) -> Iterator[tuple[Any, Any]
     """A changed file in memory, and the group that stands under this name if one does."""
     with files.changed(path) as file:
         group = file.require_group(kind)
-        yield file, group[name] if name in group else None
+        yield file, group.get(name)
 
 
 def _fresh(file: Any, kind: str, name: str) -> Any:
@@ -345,23 +299,6 @@ def _fresh(file: Any, kind: str, name: str) -> Any:
     if name in parent:
         del parent[name]
     return parent.create_group(name)
-
-
-def _check_points(indices: NDArray[np.int64], columns: Mapping[str, NDArray[np.float64]], slots: _Slots) -> None:
-    if set(columns) != set(slots.values):
-        raise InvalidArgument(f"expected values {', '.join(slots.values)}, got {', '.join(columns) or 'none'}")
-    if indices.ndim != 1 or any(column.shape != indices.shape for column in columns.values()):
-        shapes = {name: column.shape for name, column in columns.items()}
-        raise InvalidArgument(f"expected one value a point, got {indices.shape} points and {shapes}")
-    if indices.size and not 0 <= indices.min() <= indices.max() < slots.points:
-        raise InvalidArgument(f"expected points 0 to {slots.points - 1}, got {indices.min()} to {indices.max()}")
-    if len(np.unique(indices)) != len(indices):
-        raise InvalidArgument("expected every point once in a call, got one twice")
-
-
-def _status_of(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.uint8]:
-    finite = [np.isfinite(column) for name, column in columns.items() if name != "standard_error"]
-    return np.where(np.logical_and.reduce(finite), Status.DONE, Status.NON_FINITE).astype(np.uint8)
 
 
 def _table_kind(kind: TableKind) -> TableKind:

@@ -1,7 +1,8 @@
 """How a store stays whole on disk: one writer at a time, groups added by replacing the file, points written in place.
 
-Readers are never refused, since nothing here locks the store itself: the writer holds a lock on a file beside it. A file
-is replaced by writing the whole of it aside, fsync and rename; HDF5 builds it in memory and so never meets a full disk.
+Readers are never refused, since nothing here locks the store itself: the writer holds a lock on a file beside it. A
+file is replaced by writing the whole of it aside, fsync and rename; HDF5 builds it in memory and so never meets a full
+disk.
 """
 
 import contextlib
@@ -54,9 +55,10 @@ def changed(path: Path, *, create: bool = False) -> Iterator[Any]:
     """
     try:
         image = io.BytesIO(b"" if create else path.read_bytes())
+        file = h5py.File(image, "w" if create else "r+")
     except OSError as problem:
-        raise StoreError(f"cannot read {path}: {problem.strerror}") from problem
-    with h5py.File(image, "w" if create else "r+") as file:
+        raise StoreError(f"cannot read {path}: {_one_line(problem)}") from problem
+    with file:
         yield file
     _replace(path, image.getbuffer())
 
@@ -76,9 +78,10 @@ def _replace(path: Path, content: memoryview) -> None:
         aside.replace(path)
         _synchronise_folder(path.parent)
     except OSError as problem:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise StoreError(f"cannot write {path}: {problem.strerror}; what it held is kept") from problem
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def path_aside(path: Path) -> Path:

@@ -8,8 +8,8 @@
     /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
-Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes. Truth
-values are int8 with the attribute dtype="bool", the way xarray writes them.
+Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes.
+Truth values are int8 with the attribute dtype="bool", the way xarray writes them.
 """
 
 import dataclasses

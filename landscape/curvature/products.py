@@ -2,12 +2,13 @@
 
 Letters: H the Hessian over the free coordinates, v a vector over them, g the gradient.
 
-Double backward (Pearlmutter 1994): g with its graph, then the gradient of g.v. It costs about three gradients in time and
-the graph of one chunk in memory. Each chunk's product is summed in float64 and the sum divided once by the number of
-targets, so the result does not depend on how the data is cut into chunks.
+Double backward (Pearlmutter 1994): g with its graph, then the gradient of g.v. It costs about three gradients in time
+and the graph of one chunk in memory. Each chunk's product is summed in float64 and the sum divided once by the number
+of targets, so the result does not depend on how the data is cut into chunks.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,9 +44,10 @@ def hessian_product(objective: Objective, params: Params | None = None) -> Produ
         direction = [unit[name].to(leaves[name]) for name in names]
         for chunk in objective.chunks:
             total += layout.flatten(dict(zip(names, summed_product(chunk, direction), strict=True))).to(v.device)
-        return total * (length / total_count)
+        total *= length / total_count
+        return total
 
-    def summed_product(chunk: object, direction: list[Tensor]) -> tuple[Tensor, ...]:
+    def summed_product(chunk: Any, direction: list[Tensor]) -> tuple[Tensor, ...]:
         inputs = [leaves[name] for name in names]
         with torch.enable_grad():
             summed = objective.loss(objective.outputs(leaves, chunk, differentiable_twice=True), chunk).double().sum()
@@ -57,8 +59,6 @@ def hessian_product(objective: Objective, params: Params | None = None) -> Produ
             ]
             if not slopes:  # linear in every weight: no second derivative
                 return tuple(torch.zeros_like(tensor) for tensor in inputs)
-            return torch.autograd.grad(
-                torch.stack(slopes).sum(), inputs, allow_unused=True, materialize_grads=True
-            )
+            return torch.autograd.grad(torch.stack(slopes).sum(), inputs, allow_unused=True, materialize_grads=True)
 
     return product

@@ -1,15 +1,15 @@
 """Is B better than A, and how sure is that: on two levels that are never mixed, each result naming its own.
 
-Users within a pair of checkpoints: the same users ranked by both. It says whether these two checkpoints differ on users
-like these, and nothing about training again. Seeds: the difference of two methods, one number a seed. It says whether the
-methods differ, and with few seeds its smallest possible p-value is large (.25 for three), which it reports.
+Users within a pair of checkpoints: the same users ranked by both. It says whether these two checkpoints differ on
+users like these, and nothing about training again. Seeds: the difference of two methods, one number a seed. It says
+whether the methods differ, and with few seeds its smallest possible p-value is large (.25 for three): it is reported.
 
 Differences are B - A. The bootstrap redraws users (a multinomial over the distinct differences, which is the same and
 cheaper); the sign-flip test is of differences symmetric about 0.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ _EXACT_UP_TO = 20  # differences other than 0: 2^20 sign patterns take 8 MiB and
 _BLOCK = 1 << 22  # numbers drawn at once, 32 MiB
 
 
+@runtime_checkable
 class Ranked(Protocol):
     """What a comparison needs of an evaluation."""
 

@@ -1,4 +1,4 @@
-"""The rank of every user's target among all items, exact ties counted half, in memory that does not grow with the users.
+"""The rank of every target among all items, exact ties counted half, in memory that does not grow with the users.
 
 rank = 1 + number of greater scores + half the number of OTHER items with an equal score. Padding and mask id are no
 candidates; seen items (the whole history before the target) are none either unless `keep_seen`. A target that was
@@ -11,19 +11,22 @@ product was blocked.
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samrec.errors import DataError, NonFiniteScores
 
 Ids = Int[np.ndarray, " entries"]
 Offsets = Int[np.ndarray, " users_and_one"]
+_ENCODED_AT_ONCE = 8192  # users; fixed, so that `chunk` cannot change a user vector
 
 
+@runtime_checkable
 class EvaluationSequences(Protocol):
     """What is ranked: inputs as two flat arrays, and one target a user."""
 
@@ -35,13 +38,15 @@ class EvaluationSequences(Protocol):
     def targets(self) -> np.ndarray: ...  # noqa: D102
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A recommender that scores items by the dot product of a user vector and its item table."""
 
     training: bool
+    max_length: int
     item_embedding: nn.Embedding
 
-    def encode(self, items: Tensor, offsets: Tensor) -> Tensor: ...  # noqa: D102
+    def encode(self, items: NDArray[np.int64], offsets: NDArray[np.int64]) -> Tensor: ...  # noqa: D102
     def train(self, mode: bool = True) -> object: ...  # noqa: D102
 
 
@@ -78,12 +83,9 @@ def full_ranks(
     try:
         with torch.no_grad():
             candidates = _candidates(table, item_count)
-            for start, stop in _spans(users, max(chunk, 2048)):  # encoding likes larger pieces than ranking
+            for start, stop in _spans(users, _ENCODED_AT_ONCE):
                 bounds = np.asarray(sequences.offsets[start : stop + 1], dtype=np.int64)
-                inputs = np.ascontiguousarray(sequences.items[bounds[0] : bounds[-1]], dtype=np.int64)
-                vectors = model.encode(
-                    torch.from_numpy(inputs).to(table.device), torch.from_numpy(bounds - bounds[0]).to(table.device)
-                )
+                vectors = model.encode(sequences.items[bounds[0] : bounds[-1]], bounds - bounds[0])
                 seen_bounds = seen[1][start : stop + 1]
                 ranks[start:stop] = _rank_against(
                     vectors,

@@ -38,12 +38,12 @@ class Block(nn.Module):
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
         shift = torch.cat([self.query.bias, self.key.bias, self.value.bias])
         split = F.linear(x, weight, shift).view(rows, width, 3, self.heads, size // self.heads)
-        q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = split.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         attended = attend(q, k, v, bias, dropout=dropout, fused=fused)
         mixed = self.output(attended.transpose(1, 2).reshape(rows, width, size))
-        x = self.attention_norm(x + (mixed if dropout is None else dropout(mixed)))
+        x = self.attention_norm(x + mixed if dropout is None else dropout.added_to(x, mixed))
         fed = self.contract(F.gelu(self.expand(x)))
-        return self.feed_forward_norm(x + (fed if dropout is None else dropout(fed)))
+        return self.feed_forward_norm(x + fed if dropout is None else dropout.added_to(x, fed))
 
 
 class Trunk(nn.Module):

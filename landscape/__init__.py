@@ -1,0 +1,9 @@
+"""Look at the loss around a checkpoint of any PyTorch model: surfaces, curvature, sharpness, and their pictures.
+
+Names are loaded when first used, so importing this package costs little and imports no torch; `__init__.pyi`
+lists them.
+"""
+
+import lazy_loader  # type: ignore[import-untyped]
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

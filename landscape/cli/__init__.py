@@ -1,0 +1,1 @@
+"""The command line: `main` names the commands, each lives in a module of its own and is imported when it is run."""

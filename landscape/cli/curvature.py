@@ -1,0 +1,129 @@
+"""`landscape curvature`: both ends of the Hessian's spectrum of one or several checkpoints, into the store."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.cli.measuring import cost_of, opened
+from landscape.cli.running import emit
+from landscape.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from landscape.records import Eigenpairs
+
+DID_NOT_SETTLE = 3
+
+
+def curvature(
+    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
+    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    method: Annotated[str, typer.Option(help="power.")] = "power",
+    top: Annotated[int, typer.Option(help="Eigenvalues wanted from the upper end.")] = 1,
+    tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-3,
+    max_products: Annotated[int, typer.Option(help="Products at most, for each eigenvalue.")] = 300,
+    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the starts and of what the objective draws.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    replace: Annotated[bool, typer.Option(help="Replace a record of other weights or settings.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Find lambda_max and lambda_min, named by sign, each with its residual.
+
+    Exit code 3 if one did not converge; it is kept, marked so.
+
+    Example: landscape curvature samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
+    """
+    if method != "power":
+        raise InvalidArgument(f"expected the method power, got {method!r}")
+    objectives = opened(targets, name=name, threads=threads, device=device, users=users, loss=loss, seed=seed)
+    if dry_run:
+        _say_cost(objectives, (top + 1) * max_products, as_json)
+        return
+    from landscape.curvature.power import eigenpairs_of
+    from landscape.describe import checkpoint_record
+    from landscape.store import Store
+
+    records: list[Eigenpairs] = []
+    for checkpoint, record, objective in objectives:
+        described = checkpoint_record(objective, checkpoint)
+        with Store.write(store) as writer:
+            writer.add_checkpoint(described, replace=replace)
+            pairs = eigenpairs_of(
+                objective,
+                name=record,
+                checkpoint=checkpoint,
+                top=top,
+                seed=seed,
+                tolerance=tolerance,
+                max_products=max_products,
+                command=" ".join(["landscape", *sys.argv[1:]]),
+            )
+            writer.add_eigenpairs(pairs, replace=replace)
+        records.append(pairs)
+    settled = all(pairs.converged.all() for pairs in records)
+    payload = {"store": str(store), "converged": settled, "curvature": [_as_json(pairs) for pairs in records]}
+    emit(as_json, payload, _table(records))
+    if not settled:
+        raise typer.Exit(DID_NOT_SETTLE)
+
+
+def _say_cost(objectives: Any, products: int, as_json: bool) -> None:
+    import torch
+
+    from landscape.curvature.products import hessian_product
+
+    rows = []
+    for checkpoint, _, objective in objectives:
+        product = hessian_product(objective)
+        start = torch.ones(objective.layout.size, dtype=torch.float64)
+        start = start.to(next(iter(objective.weights.values())).device)
+        cost = cost_of(partial(product, start))
+        seconds = products * cost["seconds_a_step"]
+        rows.append({"checkpoint": checkpoint, "products_at_most": products, "seconds_at_most": seconds, **cost})
+    lines = [
+        f"{row['checkpoint']}: at most {products} products of {row['seconds_a_step']:.2g} s, "
+        f"{row['seconds_at_most']:.0f} s, {row['memory_mib']:.0f} MiB"
+        for row in rows
+    ]
+    emit(as_json, {"dry_run": rows}, "\n".join(lines))
+
+
+def _as_json(pairs: "Eigenpairs") -> dict[str, Any]:
+    return {"name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs)}
+
+
+def _rows(pairs: "Eigenpairs") -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "value": float(pairs.values[k]),
+            "residual": float(pairs.residuals[k]),
+            "converged": bool(pairs.converged[k]),
+            "products": int(pairs.products[k]),
+        }
+        for k, label in enumerate(pairs.labels)
+    ]
+
+
+def _table(records: "list[Eigenpairs]") -> Any:
+    from rich.table import Table
+
+    table = Table("checkpoint", "eigenvalue", "value", "residual", "products", "converged")
+    for pairs in records:
+        for row in _rows(pairs):
+            table.add_row(
+                pairs.name,
+                row["label"],
+                f"{row['value']:.6g}",
+                f"{row['residual']:.1e}",
+                str(row["products"]),
+                "yes" if row["converged"] else "NO",
+            )
+    return table

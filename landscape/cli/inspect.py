@@ -1,0 +1,118 @@
+"""`landscape inspect`: what a store holds, and how far each surface is."""
+
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from landscape.cli.running import emit
+
+
+def inspect(
+    store: Annotated[Path, typer.Argument(help="The store to look into; a writer may be at work on it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """List what a store holds and how far it is.
+
+    Example: landscape inspect study.h5
+    """
+    from landscape.store import Store
+
+    with Store.read(store) as opened:
+        found = contents(opened)
+    emit(as_json, {"store": str(store), **found}, _tables(str(store), found))
+
+
+def contents(store: Any) -> dict[str, list[dict[str, Any]]]:
+    """For each kind of record in a store, a row for each name."""
+    from landscape.store import TableKind
+
+    return {
+        "checkpoints": [_checkpoint(store.checkpoint(name)) for name in store.names("checkpoints")],
+        "surfaces": [_surface(store.surface(name)) for name in store.names("surfaces")],
+        "curvature": [_eigenpairs(store.eigenpairs(name)) for name in store.names("curvature")],
+        "sharpness": [_sharpness(store.sharpness(name)) for name in store.names("sharpness")],
+        **{kind: [_table(store.table(kind, name)) for name in store.names(kind)] for kind in get_args(TableKind)},
+    }
+
+
+def _checkpoint(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "loss": record.loss,
+        "norm": record.norm,
+        "parameters": record.parameters,
+        **record.metrics,
+        "hash": record.hash,
+    }
+
+
+def _surface(record: Any) -> dict[str, Any]:
+    from landscape.records import Status
+
+    measured = record.status != Status.PENDING
+    loss = record.values["loss"][record.status == Status.DONE] if "loss" in record.values else []
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        "points": " x ".join(str(length) for length in record.shape),
+        "measured": int(measured.sum()),
+        "of": record.status.size,
+        "not_finite": int((record.status == Status.NON_FINITE).sum()),
+        "directions": record.x.kind,
+        "seed": record.x.seed,
+        "lowest_loss": float(min(loss)) if len(loss) else None,
+        "highest_loss": float(max(loss)) if len(loss) else None,
+        "values": list(record.values),
+    }
+
+
+def _eigenpairs(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        "method": record.method,
+        **{label: float(value) for label, value in zip(record.labels, record.values, strict=True)},
+        "largest_residual": float(record.residuals.max(initial=0.0)),
+        "converged": bool(record.converged.all()),
+    }
+
+
+def _sharpness(record: Any) -> dict[str, Any]:
+    measures = sorted({measure.measure for measure in record.measures})
+    return {"name": record.name, "checkpoint": record.checkpoint, "numbers": len(record.measures), "measures": measures}
+
+
+def _table(record: Any) -> dict[str, Any]:
+    rows = max((len(column) for column in record.columns.values()), default=0)
+    return {"name": record.name, "rows": rows, "columns": list(record.columns)}
+
+
+def _tables(title: str, found: dict[str, list[dict[str, Any]]]) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+
+    parts: list[Any] = []
+    for kind, rows in found.items():
+        if not rows:
+            continue
+        table = Table(title=kind, title_justify="left")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(column, row.get(column)) for column in columns))
+        parts.append(table)
+    return Group(*parts) if parts else f"{title} holds nothing yet"
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)[:12] if column == "hash" else str(value)

@@ -1,0 +1,84 @@
+"""`landscape plot`: a figure of what a store holds, for paper or a browser. Reads the store alone, without torch."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.cli.running import emit
+
+
+class Kind(StrEnum):
+    """What can be drawn."""
+
+    CURVE = "curve"
+    CONTOUR = "contour"
+    RELIEF = "relief"
+    SPECTRUM = "spectrum"
+    SHARPNESS = "sharpness"
+    SCORES = "scores"
+
+
+def plot(
+    store: Annotated[Path, typer.Argument(help="The store to draw from; a writer may be at work on it.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write: .png, .pdf, .svg or .html.")],
+    surface: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--surface", "--name", help="What to draw, by name, side by side; again for more. All by default."
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--kind", help="Contour by default, a curve where surfaces have one axis.")
+    ] = None,
+    value: Annotated[str, typer.Option("--value", help="Value of the surfaces: loss, or a metric by name.")] = "loss",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Draw what a store holds, several checkpoints on one scale.
+
+    Example: landscape plot study.h5 --surface sasrec --surface sam --kind relief --out surfaces.pdf
+    """
+    from landscape.errors import InvalidArgument
+    from landscape.plots import prepare
+    from landscape.store import Store
+
+    ending = out.suffix.lower()
+    if ending not in (".png", ".pdf", ".svg", ".html"):
+        raise InvalidArgument(f"expected --out to end in .png, .pdf, .svg or .html, got {out.name!r}")
+    names = list(dict.fromkeys(surface or ()))
+    with Store.read(store) as opened:
+        drawn = kind or _fitting(opened, names)
+        if drawn in (Kind.CURVE, Kind.CONTOUR, Kind.RELIEF):
+            data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value)
+        elif drawn is Kind.SCORES:
+            if len(names) > 1:
+                raise InvalidArgument(f"expected one table of scores, got {', '.join(names)}")
+            data = prepare.prepare_scores(opened, names[0] if names else "")
+        else:
+            data = getattr(prepare, f"prepare_{drawn}")(opened, names)
+    if ending == ".html":
+        from landscape.plots import plotly_figures
+
+        plotly_figures.save(getattr(plotly_figures, drawn)(data), out)
+    else:
+        from landscape.plots import matplotlib_figures
+
+        matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data), out)
+    notes = list(data.notes)
+    emit(as_json, {"figure": str(out), "kind": str(drawn), "notes": notes}, "\n".join([f"{drawn} in {out}", *notes]))
+
+
+def _fitting(store: object, names: list[str]) -> Kind:
+    """The kind for these surfaces, or for what the store holds."""
+    from landscape.errors import InvalidArgument
+    from landscape.store import Store
+
+    assert isinstance(store, Store)
+    surfaces = names or store.names("surfaces")
+    if surfaces:
+        return Kind.CONTOUR if any(len(store.surface(name).shape) == 2 for name in surfaces) else Kind.CURVE
+    for kind, group in ((Kind.SPECTRUM, "curvature"), (Kind.SHARPNESS, "sharpness"), (Kind.SCORES, "comparisons")):
+        if store.names(group):  # type: ignore[arg-type]
+            return kind
+    raise InvalidArgument(f"expected something to draw in {store.path}, found nothing")

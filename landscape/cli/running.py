@@ -1,0 +1,149 @@
+"""How commands are found, run and reported: imported when run, one line an error, exit codes that mean something.
+
+Exit 0 fine, 2 misuse or unusable input, 3 ran but did not settle or diverged, 130 interrupted; 1 is left to bugs and
+their traceback. A command ends with 2 by raising one of the package's errors and with 3 by `raise typer.Exit(3)`.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
+
+import typer
+import typer.core
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command lives, and its line in the list of commands, so that listing imports none of them."""
+
+    where: str  # module:attribute, a function or a typer.Typer with commands of its own
+    line: str
+
+    def load(self, name: str) -> Any:
+        """Import it and build the parser of its options."""
+        module, _, attribute = self.where.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = name
+        return command
+
+
+def lazy_app(description: str, commands: Mapping[str, Command]) -> typer.Typer:
+    """A typer app whose commands are imported only when they run."""
+
+    class Group(typer.core.TyperGroup):
+        names: ClassVar = list(commands)
+
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+            return self.names
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+            if cmd_name not in commands:
+                return None
+            return typer.core.TyperCommand(cmd_name, help=commands[cmd_name].line, rich_markup_mode=None)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            name = args[0]
+            if name not in commands:
+                near = difflib.get_close_matches(name, self.names, n=2) or self.names
+                ctx.fail(f"expected a command, got {name!r}; did you mean {' or '.join(near)}?")
+            return name, commands[name].load(name), args[1:]
+
+    app = typer.Typer(
+        cls=Group,
+        help=description,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_no_options)
+    return app
+
+
+def _no_options() -> None:
+    """Let the app have commands; it has no options of its own."""
+
+
+def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
+    """Run the app on the arguments of this process and leave with the right exit code.
+
+    `errors` are the base classes of errors raised on purpose: one line on stderr, exit code from their `exit_code`.
+    """
+    command = typer.main.get_command(app)
+    try:
+        outcome = command.main(standalone_mode=False)
+    except KeyboardInterrupt:
+        outcome = 130
+    except typer.Abort:
+        outcome = 130
+    except errors as error:
+        _say(error)
+        outcome = getattr(error, "exit_code", 2)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not typer's own: a bug, with its traceback
+            raise
+        outcome = _misused(error)
+    code = outcome if isinstance(outcome, int) else 0
+    if code == 130:
+        print("interrupted", file=sys.stderr)
+    sys.exit(code)
+
+
+def emit(as_json: bool, payload: Mapping[str, Any], text: Any) -> None:
+    """Print a result: with `--json` the payload alone, as one JSON document; otherwise text or anything rich can draw.
+
+    JSON has no NaN: numbers that are not finite come as the strings "nan", "inf" and "-inf", which float() reads.
+    """
+    if as_json:
+        print(json.dumps(plain(payload), indent=2, allow_nan=False))
+    elif isinstance(text, str):
+        print(text)
+    else:
+        from rich.console import Console
+
+        console = Console()
+        if not console.is_terminal:  # a pipe or a file has no width: wrap nothing
+            console.width = 200
+        console.print(text)
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold, from records, mappings, arrays and NumPy numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # NumPy arrays and numbers, tensors
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def _say(error: Exception) -> None:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def _misused(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0 if context is not None and context.parent is None else 2
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    print(f"error: {message}{hint}", file=sys.stderr)
+    return 2

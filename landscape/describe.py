@@ -1,0 +1,59 @@
+"""Records about an objective: which checkpoint it stands on, and where its numbers come from."""
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from landscape.objective import LossValue, Objective, check_frozen
+from landscape.parameters import content_hash
+from landscape.records import Checkpoint, Provenance
+
+
+def checkpoint_record(
+    objective: Objective, name: str, *, loss: LossValue | None = None, metrics: Sequence[str] = ()
+) -> Checkpoint:
+    """The checkpoint an objective stands on. Two losses unless `loss` is given, and the metrics where asked."""
+    centre = check_frozen(objective) if loss is None else loss
+    found = objective.metrics(objective.weights, metrics) if metrics else {}
+    return Checkpoint(
+        name=name,
+        hash=content_hash(objective.weights),
+        norm=float(torch.linalg.vector_norm(objective.layout.flatten(objective.weights))),
+        parameters=objective.layout.size,
+        loss=centre.value,
+        metrics={metric: float(found[metric].double().mean()) for metric in metrics},
+        config=_facts(objective),
+    )
+
+
+def provenance(objective: Objective, command: str = "") -> Provenance:
+    """Target, settings and size of the objective, versions, and the time now.
+
+    An objective may have `facts`, a mapping of JSON values (a data hash, ...) that are kept with its settings. The
+    device is left out: it is no part of what is measured.
+    """
+    counts = [chunk.counts for chunk in objective.chunks]
+    settings = {key: value for key, value in objective.recipe.settings.items() if key != "device"}
+    size = {"units": sum(len(count) for count in counts), "targets": sum(float(count.sum()) for count in counts)}
+    return Provenance(
+        target=objective.recipe.target or "",
+        objective=settings | size | _facts(objective),
+        versions={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "samrec": importlib.metadata.version("samrec"),
+        },
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+    )
+
+
+def _facts(objective: Objective) -> dict[str, Any]:
+    facts: Mapping[str, Any] = getattr(objective, "facts", {})
+    return dict(facts)

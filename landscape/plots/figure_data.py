@@ -1,0 +1,102 @@
+"""What the drawers draw: frozen, plain NumPy data, with every decision about scales, labels and notes already taken.
+
+"As drawn" means in the coordinates of the figure's `Scale`. Arrays of a panel have a row for each beta and a column for
+each alpha, as both drawing libraries want them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.plots.scale import Scale
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One surface in 1D, or a cut through one in 2D."""
+
+    label: str
+    x: Floats  # (points,) measured points only, ascending
+    y: Floats  # (points,) as drawn; NaN where the value is not finite
+    low: Floats | None  # (points,) as drawn: the 95 % band, None where no standard error was measured
+    high: Floats | None
+    values: Floats  # (points,) raw
+    holes: Floats  # (holes,) alpha of the points that are not finite
+
+
+@dataclass(frozen=True, slots=True)
+class CurveData:
+    """Lines of one figure."""
+
+    x_label: str
+    scale: Scale
+    lines: tuple[Line, ...]
+    has_centre: bool  # whether alpha = 0 lies on the axis
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One surface in 2D."""
+
+    title: str
+    subtitle: str
+    alpha: Floats  # (alpha,)
+    beta: Floats  # (beta,)
+    heights: Floats  # (beta, alpha) as drawn; NaN where there is nothing to draw
+    values: Floats  # (beta, alpha) raw; NaN where not measured
+    measured: Floats | None  # (points, 2) where it was measured, None for a finished surface
+    holes: Floats  # (points, 2) measured, and the answer was a NaN or an infinity
+    centre: tuple[float, float] | None  # (0, 0), None if outside the axes
+    centre_height: float  # as drawn; NaN if unknown
+
+
+@dataclass(frozen=True, slots=True)
+class SurfacesData:
+    """Surfaces side by side on one scale: what `contour` and `relief` draw."""
+
+    x_label: str
+    y_label: str
+    scale: Scale
+    panels: tuple[Panel, ...]
+    line_labels: tuple[tuple[float, str], ...]  # contour lines that carry a label
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Points with bars of one checkpoint in one panel; positions and bars are as drawn."""
+
+    label: str
+    position: Floats  # (marks,) along the axis of categories or settings
+    value: Floats  # (marks,)
+    low: Floats  # (marks,) end of the bar
+    high: Floats
+    solid: NDArray[np.bool_]  # (marks,) False: not converged
+    texts: tuple[str, ...]  # what to print or show beside each mark
+    joined: bool  # whether a line joins the marks
+
+
+@dataclass(frozen=True, slots=True)
+class MarksPanel:
+    """One panel of marks."""
+
+    title: str
+    category_label: str  # of the axis of positions
+    categories: tuple[tuple[float, str], ...]  # (position, label)
+    category_range: tuple[float, float]
+    scale: Scale
+    value_range: tuple[float, float]  # as drawn, with room beyond the marks
+    marks: tuple[Marks, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarksData:
+    """Panels of marks: what `spectrum`, `sharpness` and `scores` draw."""
+
+    panels: tuple[MarksPanel, ...]
+    labels: tuple[str, ...]  # of the legend, in the order of the colours
+    notes: tuple[str, ...]

@@ -1,0 +1,87 @@
+"""A matplotlib figure for paper, without pyplot: its rules hold while it is drawn or saved and nowhere else.
+
+So it looks the same whatever the caller's own settings are. Saved files carry no date and no version: equal data gives
+equal bytes.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from landscape.errors import InvalidArgument
+from landscape.plots.saving import written_aside
+from landscape.plots.style import PAPER, Style
+
+METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
+
+class PaperFigure(Figure):
+    """A figure that remembers its style, and that a notebook shows without pyplot."""
+
+    style: Style = PAPER
+
+    def _repr_png_(self) -> bytes:
+        return _bytes(self, ".png", 150)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, PDF or SVG, by the name's ending; the file appears whole or not at all.
+
+    Raises:
+        InvalidArgument: another ending.
+        StoreError: the file cannot be written.
+    """
+    target = Path(path)
+    kind = target.suffix.lower()
+    if kind not in METADATA:
+        raise InvalidArgument(f"expected a file name ending in .png, .pdf or .svg, got {target.name!r}")
+    style = getattr(figure, "style", PAPER)
+    return written_aside(target, _bytes(figure, kind, style.dots_per_inch))
+
+
+def _bytes(figure: Figure, kind: str, dots_per_inch: int) -> bytes:
+    content = io.BytesIO()
+    with rules(getattr(figure, "style", PAPER)):
+        figure.savefig(content, format=kind[1:], dpi=dots_per_inch, metadata=METADATA[kind])
+    return content.getvalue()
+
+
+def empty_figure(style: Style, width: float, height: float, notes: tuple[str, ...]) -> PaperFigure:
+    """An empty figure whose notes stand below everything else and take their own room."""
+    text = style.wrapped(notes, width)
+    figure = PaperFigure(figsize=(width, height + 0.14 * (text.count("\n") + 1)), layout="constrained")
+    figure.style = style
+    FigureCanvasAgg(figure)
+    if text:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=style.size - 1.5, color="0.3", linespacing=1.3)
+    return figure
+
+
+@contextmanager
+def rules(style: Style) -> Iterator[None]:
+    """The figure's rules, for as long as this lasts; the caller's own are back afterwards."""
+    size = style.size
+    settings: Any = {
+        "font.family": list(style.font), "font.size": size, "axes.titlesize": size + 1, "axes.labelsize": size,
+        "xtick.labelsize": size - 1, "ytick.labelsize": size - 1, "legend.fontsize": size, "legend.frameon": False,
+        "figure.titlesize": size + 1, "figure.labelsize": size, "axes.linewidth": 0.6, "axes.axisbelow": True,
+        "axes.grid": False, "axes.facecolor": "white", "figure.facecolor": "white", "savefig.facecolor": "white",
+        "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black", "xtick.color": "black",
+        "ytick.color": "black", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5, "lines.linewidth": 1.3, "text.usetex": False, "svg.hashsalt": "landscape",
+        "svg.fonttype": "path", "pdf.fonttype": 42, "savefig.bbox": None, "savefig.transparent": False,
+        "axes.spines.top": True, "axes.spines.right": True, "figure.constrained_layout.h_pad": 0.05,
+        "axes.unicode_minus": True, "axes.titleweight": "normal", "axes.labelweight": "normal", **style.rules,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings):
+        yield

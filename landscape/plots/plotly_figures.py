@@ -1,0 +1,293 @@
+"""The same figures to turn and to point at, drawn by plotly: one HTML file that needs nothing else."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from landscape.errors import InvalidArgument
+from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
+from landscape.plots.saving import written_aside
+from landscape.plots.scale import Scale
+from landscape.plots.style import PAPER, Style
+
+DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
+
+
+def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
+    """Lines with bands, all checkpoints in one panel."""
+    figure = go.Figure()
+    for index, line in enumerate(data.lines):
+        colour = style.colour(index)
+        if line.low is not None and line.high is not None:
+            for side, fill in ((line.low, None), (line.high, "tonexty")):
+                figure.add_scatter(
+                    x=line.x,
+                    y=side,
+                    mode="lines",
+                    line={"width": 0},
+                    fill=fill,
+                    fillcolor=_faint(colour),
+                    hoverinfo="skip",
+                    showlegend=False,
+                    legendgroup=line.label,
+                )
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            mode="lines",
+            name=line.label,
+            legendgroup=line.label,
+            customdata=line.values,
+            line={"color": colour, "dash": DASHES[style.dash(index)]},
+            hovertemplate=f"{data.x_label} %{{x:.4g}}<br>%{{customdata:.6g}}<extra>{line.label}</extra>",
+        )
+        if len(line.holes):
+            figure.add_scatter(
+                x=line.holes,
+                y=np.full(len(line.holes), data.scale.low),
+                mode="markers",
+                showlegend=False,
+                marker={"symbol": "x-thin-open", "color": colour},
+                hovertext="not finite",
+                hoverinfo="text+x",
+            )
+    if data.has_centre:
+        figure.add_vline(0.0, line={"color": "#999999", "width": 1})
+    figure.update_xaxes(title_text=data.x_label)
+    figure.update_yaxes(**_axis(data.scale))
+    figure.update_layout(showlegend=True)
+    return _finished(figure, data.notes, style, width=760, height=520)
+
+
+def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
+    """Filled contours side by side, one colour bar."""
+    columns, rows = _grid(len(data.panels), style)
+    figure = make_subplots(rows, columns, subplot_titles=_titles(data), horizontal_spacing=0.08, vertical_spacing=0.16)
+    for index, panel in enumerate(data.panels):
+        place = {"row": index // columns + 1, "col": index % columns + 1}
+        levels = data.scale.levels
+        figure.add_contour(
+            x=panel.alpha,
+            y=panel.beta,
+            z=panel.heights,
+            customdata=panel.values,
+            coloraxis="coloraxis",
+            hoverongaps=False,
+            contours={"start": levels[0], "end": levels[-1], "size": levels[1] - levels[0]},
+            line={"width": 0.5},
+            hovertemplate=_hover(data, panel),
+            **place,
+        )
+        if len(panel.holes):
+            figure.add_scatter(
+                x=panel.holes[:, 0],
+                y=panel.holes[:, 1],
+                mode="markers",
+                showlegend=False,
+                hovertext="not finite",
+                hoverinfo="text+x+y",
+                marker={"symbol": "x-thin-open", "color": "#444444", "size": 4},
+                **place,
+            )
+        if panel.measured is not None:
+            figure.add_scatter(
+                x=panel.measured[:, 0],
+                y=panel.measured[:, 1],
+                mode="markers",
+                showlegend=False,
+                hoverinfo="skip",
+                marker={"color": "white", "size": 2},
+                **place,
+            )
+        if panel.centre is not None:
+            figure.add_scatter(
+                x=[panel.centre[0]],
+                y=[panel.centre[1]],
+                mode="markers",
+                showlegend=False,
+                hovertext=panel.subtitle,
+                hoverinfo="text",
+                marker={"symbol": "cross", "size": 11, "color": "white", "line": {"color": "black", "width": 1}},
+                **place,
+            )
+        figure.update_xaxes(
+            title_text=data.x_label, range=[panel.alpha[0], panel.alpha[-1]], constrain="domain", **place
+        )
+        figure.update_yaxes(title_text=data.y_label, range=[panel.beta[0], panel.beta[-1]], **place)
+    figure.update_xaxes(showgrid=False, zeroline=False)
+    figure.update_yaxes(showgrid=False, zeroline=False)
+    figure.update_layout(coloraxis=_colours(data.scale, style), plot_bgcolor="#e0e0e0")
+    return _finished(figure, data.notes, style, width=140 + 430 * columns, height=470 * rows + 60)
+
+
+def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
+    """3D reliefs side by side on one height, one colour bar."""
+    columns, rows = _grid(len(data.panels), style)
+    kinds = [[{"type": "scene"}] * columns for _ in range(rows)]
+    figure = make_subplots(rows, columns, specs=kinds, subplot_titles=_titles(data), horizontal_spacing=0.02)
+    heights = _axis(data.scale)
+    for index, panel in enumerate(data.panels):
+        place = {"row": index // columns + 1, "col": index % columns + 1}
+        figure.add_surface(
+            x=panel.alpha,
+            y=panel.beta,
+            z=panel.heights,
+            customdata=panel.values,
+            coloraxis="coloraxis",
+            hovertemplate=_hover(data, panel),
+            **place,
+        )
+        if panel.centre is not None and np.isfinite(panel.centre_height):
+            figure.add_scatter3d(
+                x=[panel.centre[0]],
+                y=[panel.centre[1]],
+                z=[panel.centre_height],
+                mode="markers",
+                showlegend=False,
+                hovertext=panel.subtitle,
+                hoverinfo="text",
+                marker={"symbol": "cross", "size": 5, "color": "black"},
+                **place,
+            )
+    figure.update_scenes(
+        xaxis_title_text=data.x_label,
+        yaxis_title_text=data.y_label,
+        zaxis={**heights, "title": {"text": data.scale.label}},
+        aspectratio={"x": 1, "y": 1, "z": 0.75},
+        camera={"eye": {"x": 1.3, "y": -1.7, "z": 1.0}},
+    )
+    figure.update_layout(coloraxis=_colours(data.scale, style))
+    return _finished(figure, data.notes, style, width=140 + 480 * columns, height=500 * rows + 60)
+
+
+def spectrum(data: MarksData, *, style: Style = PAPER) -> go.Figure:
+    """Both ends of the spectrum, a row a checkpoint."""
+    return _marks_figure(data, style, upright=False)
+
+
+def sharpness(data: MarksData, *, style: Style = PAPER) -> go.Figure:
+    """Sharpness measures, a panel a measure."""
+    return _marks_figure(data, style, upright=True)
+
+
+def scores(data: MarksData, *, style: Style = PAPER) -> go.Figure:
+    """Ranking scores with their intervals, a panel a family of metrics."""
+    return _marks_figure(data, style, upright=True)
+
+
+def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
+    columns, rows = _grid(len(data.panels), style)
+    titles = [panel.title for panel in data.panels]
+    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.2)
+    for index, panel in enumerate(data.panels):
+        place = {"row": index // columns + 1, "col": index % columns + 1}
+        for number, marks in enumerate(panel.marks):
+            bars = {"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low}
+            symbol = SYMBOLS[style.marker(number)]
+            x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
+            figure.add_scatter(
+                x=x,
+                y=y,
+                mode="lines+markers" if marks.joined else "markers",
+                name=marks.label,
+                legendgroup=marks.label,
+                showlegend=index == 0,
+                text=marks.texts,
+                hoverinfo="text",
+                **{"error_y" if upright else "error_x": bars},
+                line={"color": style.colour(number), "dash": DASHES[style.dash(number)]},
+                marker={
+                    "color": style.colour(number),
+                    "size": 8,
+                    "symbol": [symbol if solid else f"{symbol}-open" for solid in marks.solid],
+                },
+                **place,
+            )
+        names = {
+            "tickvals": [at for at, _ in panel.categories],
+            "ticktext": [label for _, label in panel.categories],
+            "range": list(panel.category_range),
+            "title": {"text": panel.category_label},
+        }
+        values = {**_axis(panel.scale), "range": list(panel.value_range)}
+        figure.update_xaxes(**(names if upright else values), **place)
+        figure.update_yaxes(**(values if upright else names), **place)
+    return _finished(figure, data.notes, style, width=140 + 400 * columns, height=360 * rows + 60)
+
+
+def save(figure: go.Figure, path: str | Path) -> Path:
+    """Write a figure as one HTML file with plotly inside; the file appears whole or not at all.
+
+    Raises:
+        InvalidArgument: another ending than .html.
+        StoreError: the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".html":
+        raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
+    page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="landscape", config={"displaylogo": False})
+    return written_aside(target, page.encode())
+
+
+def _axis(scale: Scale) -> dict[str, Any]:
+    return {
+        "tickvals": list(scale.ticks),
+        "ticktext": list(scale.tick_labels),
+        "range": [scale.low, scale.high],
+        "title": {"text": scale.label},
+    }
+
+
+def _colours(scale: Scale, style: Style) -> dict[str, Any]:
+    bar = {"tickvals": list(scale.ticks), "ticktext": list(scale.tick_labels), "title": {"text": scale.label}}
+    return {"colorscale": style.surface_map, "cmin": scale.low, "cmax": scale.high, "colorbar": bar}
+
+
+def _titles(data: SurfacesData) -> list[str]:
+    return [f"<b>{panel.title}</b><br>{panel.subtitle}" for panel in data.panels]
+
+
+def _hover(data: SurfacesData, panel: Panel) -> str:
+    return f"{data.x_label} %{{x:.4g}}<br>{data.y_label} %{{y:.4g}}<br>%{{customdata:.6g}}<extra>{panel.title}</extra>"
+
+
+def _grid(panels: int, style: Style) -> tuple[int, int]:
+    columns = style.columns(panels)
+    return columns, math.ceil(panels / columns)
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"
+
+
+def _finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: int, height: int) -> go.Figure:
+    """Sizes, font and notes; the template is named, so that the caller's default plays no part."""
+    text = style.wrapped(notes, width / 100).replace("\n", "<br>")
+    lines = text.count("<br>") + 1
+    figure.add_annotation(
+        text=text,
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=0,
+        yshift=-55,
+        xanchor="left",
+        yanchor="top",
+        align="left",
+        showarrow=False,
+        font={"size": 11, "color": "#555555"},
+    )
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
+        width=width,
+        height=height + 16 * lines,
+        margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},
+    )
+    return figure

@@ -1,0 +1,205 @@
+"""From a store to plain figure data of single numbers: both ends of the spectrum, sharpness measures, scores.
+
+Each number keeps its bar: a residual for an eigenvalue, a 95 % interval where a standard error was measured.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from landscape.errors import InvalidArgument
+from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
+from landscape.plots.scale import Scale, scale_of, short
+from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
+from landscape.store import Store
+
+INTERVAL = 1.959964
+RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
+SILENT = ("seed", "draws", "restarts", "iterations", "pairs")  # settings that do not make another measure
+
+
+def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
+    """Eigenvalues with residual bars, a row a checkpoint; beside them times ||w||^2, which re-scaling leaves alone."""
+    chosen: list[Eigenpairs] = [store.eigenpairs(name) for name in names or store.names("curvature")]
+    if not chosen:
+        raise InvalidArgument(f"expected eigenvalues in {store.path}, found none")
+    labels = _distinct([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
+    norms = [store.checkpoint(pairs.checkpoint).norm for pairs in chosen]
+    rows = tuple((float(-row), label) for row, label in enumerate(labels))
+    panels = []
+    for title, factors in (("eigenvalue", [1.0] * len(chosen)), ("eigenvalue × ‖w‖²", [norm**2 for norm in norms])):
+        ends = [
+            factor * (pairs.values + side * pairs.residuals)
+            for pairs, factor in zip(chosen, factors, strict=True)
+            for side in (-1, 1)
+        ]
+        scale = scale_of(title, *ends, np.zeros(1), allow_log=False)
+        marks = []
+        for row, (pairs, factor, label) in enumerate(zip(chosen, factors, labels, strict=True)):
+            value, bar = factor * pairs.values, factor * pairs.residuals
+            texts = tuple(
+                f"{_greek(name)} {short(number)}" if name in ("lambda_max", "lambda_min") else ""
+                for name, number in zip(pairs.labels, value, strict=True)
+            )
+            at_value, low, high = [scale.drawn(side) for side in (value, value - bar, value + bar)]
+            marks.append(
+                Marks(
+                    label,
+                    np.full(len(value), float(-row)),
+                    at_value,
+                    low,
+                    high,
+                    pairs.converged.astype(bool),
+                    texts,
+                    False,
+                )
+            )
+        panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.2), tuple(marks)))
+    notes = ["bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
+    if not all(pairs.converged.all() for pairs in chosen):
+        notes.append("hollow: not converged")
+    return MarksData(tuple(panels), tuple(labels), tuple(notes))
+
+
+def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
+    """A panel a measure: against its radius where it has one, in a row otherwise."""
+    chosen: list[SharpnessReport] = [store.sharpness(name) for name in names or store.names("sharpness")]
+    if not chosen:
+        raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
+    labels = _distinct([report.checkpoint for report in chosen], [report.name for report in chosen])
+    titles = list(dict.fromkeys(_title(measure) for report in chosen for measure in report.measures))
+    panels = []
+    for title in titles:
+        groups = [[m for m in report.measures if _title(m) == title] for report in chosen]
+        if any(groups):
+            panels.append(_sharpness_panel(title, groups, labels))
+    notes = []
+    every = [measure for report in chosen for measure in report.measures]
+    if any(measure.standard_error is not None for measure in every):
+        notes.append("bars: 95 % intervals")
+    notes += [f"{_title(m)}: {m.note}" for m in every if m.note]
+    return MarksData(tuple(panels), tuple(labels), tuple(dict.fromkeys(notes)))
+
+
+def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], labels: Sequence[str]) -> MarksPanel:
+    radius = next((key for group in groups for m in group if (key := _radius(m))), None)
+    values = [np.array([m.value for m in group]) for group in groups]
+    reaches = [np.array([INTERVAL * (m.standard_error or 0.0) for m in group]) for group in groups]
+    name = "rise of the loss" if radius else "value"
+    bottoms = [array - reach for array, reach in zip(values, reaches, strict=True)]
+    tops = [array + reach for array, reach in zip(values, reaches, strict=True)]
+    is_log = scale_of(name, *values).kind == "log"
+    if is_log:  # a bar may leave a log scale below, where zero is infinitely far
+        bottoms = [np.maximum(bottom, array / 3) for bottom, array in zip(bottoms, values, strict=True)]
+    scale = scale_of(name, *bottoms, *tops, allow_log=is_log)
+    settings: list[float] = []
+    if radius is not None:
+        settings = sorted({float(m.setting[radius] or 0.0) for group in groups for m in group})
+    categories = tuple((float(place), short(number)) for place, number in enumerate(settings))
+    if radius is None:
+        categories = tuple((float(place), label) for place, label in enumerate(labels))
+    marks = []
+    for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
+        aside = 0.12 * (place - (len(groups) - 1) / 2)
+        at = [settings.index(float(m.setting[radius] or 0.0)) + aside if radius else float(place) for m in group]
+        order = np.argsort(at, kind="stable")
+        texts = tuple(f"{label}: {short(group[index].value)}" for index in order)
+        at_value, low, high = [scale.drawn(side)[order] for side in (values[place], bottoms[place], tops[place])]
+        solid = np.ones(len(group), dtype=bool)
+        marks.append(
+            Marks(
+                label,
+                np.array(at, dtype=float)[order],
+                at_value,
+                low,
+                high,
+                solid,
+                texts,
+                radius is not None and len(at) > 1,
+            )
+        )
+    return MarksPanel(title, radius or "", categories, (-0.5, len(categories) - 0.5), scale, _room(scale), tuple(marks))
+
+
+def prepare_scores(store: Store, name: str = "") -> MarksData:
+    """Ranking scores with 95 % intervals, a place a metric.
+
+    The table (kind "comparisons") has a row for each checkpoint and metric in the columns `checkpoint`, `metric`,
+    `value` and `standard_error` (NaN: none); other columns are left alone. Its attribute `level` says over what the
+    error is.
+    """
+    held = store.names("comparisons")
+    table = store.table("comparisons", name or (held[0] if held else "scores"))
+    columns = _columns(table)
+    checkpoints = sorted(set(columns["checkpoint"]))  # as elsewhere, so that colours agree between figures
+    metrics = list(dict.fromkeys(columns["metric"]))
+    families = list(dict.fromkeys(metric.split("@")[0] for metric in metrics))
+    value = np.asarray(table.columns["value"], dtype=np.float64)
+    error = np.asarray(table.columns["standard_error"], dtype=np.float64)
+    reach = INTERVAL * np.where(np.isfinite(error), error, 0.0)
+    labels = _distinct(checkpoints, checkpoints)
+    panels = []
+    for family in families:
+        own = [metric for metric in metrics if metric.split("@")[0] == family]
+        rows = np.array([metric in own for metric in columns["metric"]])
+        scale = scale_of(family, value[rows] - reach[rows], value[rows] + reach[rows], allow_log=False)
+        marks = []
+        for place, (checkpoint, label) in enumerate(zip(checkpoints, labels, strict=True)):
+            mine = np.flatnonzero(rows & (np.array(columns["checkpoint"]) == checkpoint))
+            aside = 0.5 / max(len(checkpoints), 2) * (place - (len(checkpoints) - 1) / 2)
+            at: Floats = np.array([own.index(columns["metric"][row]) + aside for row in mine], dtype=np.float64)
+            at_value, low, high = [scale.drawn(side[mine]) for side in (value, value - reach, value + reach)]
+            texts = tuple(f"{label}: {short(value[row])}" for row in mine)
+            marks.append(Marks(label, at, at_value, low, high, np.ones(len(mine), dtype=bool), texts, False))
+        places = tuple((float(place), metric) for place, metric in enumerate(own))
+        panels.append(MarksPanel("", "", places, (-0.5, len(own) - 0.5), scale, _room(scale), tuple(marks)))
+    level = table.attributes.get("level")
+    notes = ["bars: 95 % intervals" + (f" over {level}" if level else "")] if np.isfinite(error).any() else []
+    return MarksData(tuple(panels), tuple(labels), tuple(notes))
+
+
+def _room(scale: Scale, share: float = 0.05) -> tuple[float, float]:
+    """The scale's bounds with room for marks that stand on them."""
+    room = share * (scale.high - scale.low)
+    return scale.low - room, scale.high + room
+
+
+def _columns(table: Table) -> dict[str, list[str]]:
+    needed = ("checkpoint", "metric", "value", "standard_error")
+    if missing := [name for name in needed if name not in table.columns]:
+        raise InvalidArgument(
+            f"expected columns {', '.join(needed)} in table {table.name}, got {', '.join(table.columns)}: "
+            f"no {', '.join(missing)}"
+        )
+    return {name: [str(entry) for entry in table.columns[name]] for name in ("checkpoint", "metric")}
+
+
+def _radius(measure: SharpnessMeasure) -> str | None:
+    return next((key for key in RADII if measure.setting.get(key) is not None), None)
+
+
+def _title(measure: SharpnessMeasure) -> str:
+    """The measure with those settings that make it another one."""
+    radius = _radius(measure)
+    extra = []
+    for key, setting in measure.setting.items():
+        if key == radius or key in SILENT or setting is None or setting is False:
+            continue
+        extra.append(key if setting is True else setting if isinstance(setting, str) else f"{key} {setting}")
+    name = {"lambda_max_norm_squared": "λmax × ‖w‖²", "sam": "SAM"}.get(
+        measure.measure, measure.measure.replace("_", " ")
+    )
+    return ", ".join([name, *extra])
+
+
+def _distinct(checkpoints: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Checkpoints' names, with the records' where two share one; long ones lose their middle."""
+    labels = [
+        one if list(checkpoints).count(one) == 1 else f"{one} ({name})"
+        for one, name in zip(checkpoints, names, strict=True)
+    ]
+    return [label if len(label) <= 28 else f"{label[:13]}…{label[-13:]}" for label in labels]
+
+
+def _greek(label: str) -> str:
+    return {"lambda_max": "λmax", "lambda_min": "λmin"}[label]

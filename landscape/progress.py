@@ -1,0 +1,65 @@
+"""A progress bar for long measurements, in terminals and notebooks; nothing at all where nobody watches."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Says that n more steps are done; text replaces what stands behind the bar, as in `advance(1, loss="0.53")`."""
+
+    def __call__(self, n: int = 1, **text: object) -> None:
+        """Move on."""
+        ...
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None) -> Iterator[Advance]:
+    """Show how far `total` steps are (None: not known), with the time left, on stderr.
+
+    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean.
+    """
+    if not _is_watched():
+        yield _nothing
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, text="")
+
+        def advance(n: int = 1, **text: object) -> None:
+            if text:
+                bar.update(task, advance=n, text="  ".join(f"{key} {value}" for key, value in text.items()))
+            else:
+                bar.update(task, advance=n)
+
+        yield advance
+
+
+def _nothing(n: int = 1, **text: object) -> None:
+    """Nobody watches."""
+
+
+def _is_watched() -> bool:
+    if sys.stderr is not None and sys.stderr.isatty():
+        return True
+    shell = sys.modules.get("IPython")  # never imported here: a notebook has it already
+    found = shell.get_ipython() if shell is not None else None
+    return found is not None and type(found).__name__ == "ZMQInteractiveShell"

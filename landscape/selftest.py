@@ -1,0 +1,207 @@
+"""Surfaces, spectra and sharpness that are known exactly, measured again on this machine and device.
+
+Two objectives carry all checks: a quadratic in float64, of which everything is known in closed form, and a small
+network with curvature of both signs, compared with differences of its gradient and its dense Hessian. Each check holds
+one number against its limit.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.curvature.power import power_iteration
+from landscape.curvature.products import hessian_product
+from landscape.directions import draw_plane
+from landscape.grid import Axis, Grid
+from landscape.objective import ModelObjective, gradient_at, loss_at
+from landscape.parameters import Vector, content_hash, moved
+from landscape.sharpness.average_case import average_case_sharpness
+from landscape.sharpness.worst_case import sam_sharpness
+from landscape.store import Store
+from landscape.surface.resume import compute_surface
+
+Error = tuple[str, float, float]  # what is compared, the error found, its limit
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison with a known answer."""
+
+    name: str
+    error: float  # what was found beside the known answer; NaN if the check itself failed
+    limit: float
+    note: str = ""  # the exception, where there was one
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within its limit."""
+        return self.error <= self.limit
+
+
+def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
+    """Run every check, whatever happens in the ones before; a few seconds."""
+    checks: list[Check] = []
+    for group in (_surface, _quadratic_curvature, _spectra, _network_curvature, _sharpness):
+        try:
+            checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
+        except Exception as problem:  # a selftest reports what broke and goes on
+            name = group.__name__.strip("_").replace("_", " ")
+            checks.append(Check(name, float("nan"), 0.0, f"{type(problem).__name__}: {problem}"))
+    return checks
+
+
+class _Bowl(nn.Module):
+    """Outputs w - x for each row x of the input, so that the loss 1/2 z.Az of them is a quadratic in w."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(4, 3, generator=generator, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.randn(3, generator=generator, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.table.reshape(-1), self.bias]) - x
+
+
+def _quadratic(
+    device: torch.device, *, batch_size: int = 4
+) -> tuple[ModelObjective, Tensor, Callable[[Vector], float]]:
+    """An objective, its Hessian A, and its loss in closed form at a flat point: 1/2 mean of (w - x).A(w - x)."""
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(15, 15, generator=generator, dtype=torch.float64)
+    A, x = (half + half.T) / 2, torch.randn(9, 15, generator=generator, dtype=torch.float64)
+    on_device = A.to(device)
+    batches = [(part.to(device), part.to(device)) for part in torch.split(x, batch_size)]
+    objective = ModelObjective(
+        _Bowl(generator).to(device), batches, lambda z, _: 0.5 * ((z @ on_device) * z).sum(dim=1)
+    )
+    return objective, A, lambda flat: (0.5 * (((flat - x) @ A) * (flat - x)).sum(dim=1).mean()).item()
+
+
+def _network(device: torch.device, dtype: torch.dtype) -> ModelObjective:
+    """A classifier on random data, away from any minimum."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 3)).double()
+        x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
+    batch = (x.to(device, dtype), y.to(device))
+    return ModelObjective(
+        model.to(device, dtype), [batch], lambda z, t: nn.functional.cross_entropy(z, t, reduction="none")
+    )
+
+
+def _surface(device: torch.device) -> Iterator[Error]:
+    objective, _, truth = _quadratic(device)
+    before = content_hash(objective.weights)
+    grid = Grid(Axis(-0.5, 1.5, 5), Axis(0.25, 2.0, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "selftest.h5"
+        measured = compute_surface(path, objective, name="plane", grid=grid, kind="filter", seed=1, checkpoint_name="w")
+        with Store.read(path) as store:
+            read = store.surface("plane").values["loss"]
+    (x, _), (y, record) = draw_plane(objective.layout, objective.weights, kind="filter", seed=1)
+    w, x_flat, y_flat = (objective.layout.flatten(one).cpu() for one in (objective.weights, x, y))
+    expected = np.array([[truth(w + a * x_flat + b * y_flat) for b in grid.beta.values] for a in grid.alpha.values])  # type: ignore[union-attr]
+    cosine = abs(x_flat @ y_flat / (x_flat.norm() * y_flat.norm())).item()
+    yield "surface of a quadratic, 5 x 3 and off-centre", float(np.abs(measured.values["loss"] - expected).max()), 1e-12
+    yield "surface read back from the store", float(np.abs(read - measured.values["loss"]).max()), 0.0
+    yield (
+        "cosine of the two directions",
+        max(cosine, abs(float("nan") if record.cosine is None else record.cosine)),
+        1e-10,
+    )
+    yield "weights changed by measuring", float(content_hash(objective.weights) != before), 0.0
+
+
+def _quadratic_curvature(device: torch.device) -> Iterator[Error]:
+    for batch_size in (1, 9):
+        objective, A, _ = _quadratic(device, batch_size=batch_size)
+        product = hessian_product(objective)
+        columns = torch.stack([product(e.to(device)).cpu() for e in torch.eye(15, dtype=torch.float64)])
+        yield f"Hessian of a quadratic, batches of {batch_size}", (columns - A).abs().max().item(), 1e-12
+
+
+def _spectra(device: torch.device) -> Iterator[Error]:
+    for values in ([1.0, -0.97], [0.97, -1.0], [1.0, -1.0], [1.0, 0.98, 0.96]):
+        for scale in (1.0, 1e-6):
+            diagonal = torch.zeros(100 if min(values) < 0 else 3, dtype=torch.float64, device=device)
+            diagonal[: len(values)] = scale * torch.tensor(values, dtype=torch.float64, device=device)
+            pairs = power_iteration(
+                lambda v, diagonal=diagonal: diagonal * v,
+                len(diagonal),
+                tolerance=1e-4,
+                max_products=2000,
+                device=device,
+            )
+            ends = [pairs["lambda_max"].value, pairs["lambda_min"].value]
+            error = max(abs(ends[0] / scale - max(values)), abs(ends[1] / scale - min(values)))
+            unsettled = not all(pair.converged for pair in pairs.values())
+            shown = ", ".join(f"{value:g}" for value in values)
+            yield f"both ends of {{{shown}}} x {scale:g}", float("nan") if unsettled else error, 1e-6
+
+
+def _network_curvature(device: torch.device) -> Iterator[Error]:
+    objective = _network(device, torch.float64)
+    product, size = hessian_product(objective), objective.layout.size
+    dense = _dense_hessian(objective)
+    generator = torch.Generator().manual_seed(0)
+    u, v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(device)
+    exact = product(v)
+    yield "symmetry of a network's products", abs((u @ exact - v @ product(u)) / (u @ exact)).item(), 1e-10
+    difference = torch.linalg.vector_norm(exact - _slope_of_the_gradient(objective, v)) / torch.linalg.vector_norm(
+        exact
+    )
+    yield "product against differences of the gradient", difference.item(), 1e-7
+    yield "asymmetry of the dense Hessian", (dense - dense.T).abs().max().item(), 1e-11
+    yield "product against the dense Hessian", (exact - dense @ v).abs().max().item(), 1e-11
+    single = hessian_product(_network(device, torch.float32))(v)
+    distance = torch.linalg.vector_norm(single - exact) / torch.linalg.vector_norm(exact)
+    yield "product in single precision", distance.item(), 1e-4
+    values = torch.linalg.eigvalsh(dense)
+    pairs = power_iteration(product, size, tolerance=1e-4, max_products=3000, device=device)
+    for label, value in (("lambda_max", values[-1].item()), ("lambda_min", values[0].item())):
+        error = abs(pairs[label].value / value - 1) if pairs[label].converged else float("nan")
+        yield f"{label} of a network against dense eigh", error, 1e-5
+
+
+def _dense_hessian(objective: ModelObjective) -> Tensor:
+    """Of the loss of one flat vector; not symmetrised, so that a wrong derivative shows.
+
+    By autograd: nested torch.func transforms (`torch.func.hessian`) give a wrong Hessian for LayerNorm in torch 2.13.
+    """
+    layout = objective.layout
+    (chunk,) = objective.chunks
+
+    def loss(flat: Tensor) -> Tensor:
+        return objective.loss(objective.outputs(layout.unflatten(flat), chunk), chunk).mean()
+
+    hessian = torch.autograd.functional.hessian(loss, layout.flatten(objective.weights))  # type: ignore[no-untyped-call]
+    assert isinstance(hessian, Tensor)
+    return hessian
+
+
+def _slope_of_the_gradient(objective: ModelObjective, v: Vector, step: float = 1e-5) -> Vector:
+    """Hv by central differences of first derivatives alone, to about 1e-9."""
+    direction = objective.layout.unflatten(v)
+    ahead, behind = (gradient_at(objective, moved(objective.weights, [(t, direction)]))[1] for t in (step, -step))
+    return (ahead - behind) / (2 * step)
+
+
+def _sharpness(device: torch.device) -> Iterator[Error]:
+    objective, A, truth = _quadratic(device)
+    w = objective.layout.flatten(objective.weights).cpu()
+    flat = w.clone().requires_grad_(True)
+    x = torch.cat([chunk.inputs for chunk in objective.chunks]).cpu()
+    (g,) = torch.autograd.grad((0.5 * (((flat - x) @ A) * (flat - x)).sum(dim=1)).mean(), flat)
+    expected = (0.3 * g.norm() + 0.045 * (g @ A @ g) / (g @ g)).item()
+    yield "SAM sharpness of a quadratic", abs(sam_sharpness(objective, [0.3])[0].value / expected - 1), 1e-10
+    (average,) = average_case_sharpness(objective, [0.1], pairs=200, seed=0)
+    distance = abs(average.value - 0.005 * A.trace().item())
+    yield "average-case sharpness, in standard errors", distance / (average.standard_error or float("nan")), 4.0
+    direction = objective.layout.unflatten(g.to(device))
+    here = loss_at(objective, moved(objective.weights, [(0.1, direction)])).value
+    yield "loss of a quadratic away from the weights", abs(here - truth(w + 0.1 * g)), 1e-12

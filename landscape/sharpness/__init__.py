@@ -1,0 +1,1 @@
+"""How much the loss rises around a checkpoint: along the worst step, on average, and both in relative coordinates."""

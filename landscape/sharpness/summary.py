@@ -1,0 +1,82 @@
+"""Every sharpness measure of one checkpoint in one report, each raw value beside a scale-invariant one.
+
+Raw values are not comparable between checkpoints whose ||w|| differs; the companions are: the same measures in relative
+coordinates (T = |w|), and lambda_max ||w||^2 where eigenpairs are given.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from landscape.describe import provenance
+from landscape.errors import InvalidArgument
+from landscape.objective import Objective
+from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport
+from landscape.sharpness.average_case import average_case_sharpness
+from landscape.sharpness.worst_case import sam_sharpness
+
+RHOS = (0.01, 0.1, 1.0)
+RELATIVE_RHOS = (0.1, 0.5, 2.0)  # ASAM's scale; .5 to 2 is what it is trained with (Kwon et al. 2021)
+SIGMAS = (0.005, 0.01)
+RELATIVE_SIGMAS = (0.05, 0.1)
+
+
+def sharpness_report(
+    objective: Objective,
+    *,
+    name: str,
+    checkpoint: str,
+    rhos: Sequence[float] = RHOS,
+    relative_rhos: Sequence[float] = RELATIVE_RHOS,
+    sigmas: Sequence[float] = SIGMAS,
+    relative_sigmas: Sequence[float] = RELATIVE_SIGMAS,
+    pairs: int = 20,
+    seed: int = 0,
+    eigenpairs: Eigenpairs | None = None,
+    command: str = "",
+) -> SharpnessReport:
+    """SAM and average-case sharpness, absolute and relative, and lambda_max ||w||^2 if its eigenpair is known.
+
+    Costs two gradients, a loss for each rho, and two losses a pair for each sigma.
+
+    Args:
+        objective: the frozen loss.
+        name: of the record.
+        checkpoint: name of the checkpoint the objective stands on.
+        rhos: lengths of SAM's step; none leaves the measure out, here and below.
+        relative_rhos: the same in relative coordinates.
+        sigmas: standard deviations of the noise.
+        relative_sigmas: the same relative to |w|.
+        pairs: antithetic pairs for each sigma.
+        seed: of the noise.
+        eigenpairs: of the same checkpoint.
+        command: kept in the provenance.
+
+    Raises:
+        InvalidArgument: eigenpairs of another checkpoint, or options outside what they may be.
+    """
+    measures: list[SharpnessMeasure] = []
+    if rhos:
+        measures += sam_sharpness(objective, rhos)
+    if relative_rhos:
+        measures += sam_sharpness(objective, relative_rhos, scale="relative")
+    if sigmas:
+        measures += average_case_sharpness(objective, sigmas, pairs=pairs, seed=seed)
+    if relative_sigmas:
+        measures += average_case_sharpness(objective, relative_sigmas, scale="relative", pairs=pairs, seed=seed)
+    if eigenpairs is not None:
+        if eigenpairs.checkpoint != checkpoint:
+            raise InvalidArgument(f"expected eigenpairs of {checkpoint}, got those of {eigenpairs.checkpoint}")
+        measures.append(curvature_times_norm(objective, eigenpairs))
+    return SharpnessReport(name, checkpoint, tuple(measures), provenance(objective, command))
+
+
+def curvature_times_norm(objective: Objective, eigenpairs: Eigenpairs) -> SharpnessMeasure:
+    """lambda_max ||w||^2: unchanged when all weights are re-scaled together by a change that keeps the function."""
+    k = eigenpairs.labels.index("lambda_max")
+    squared = torch.linalg.vector_norm(objective.layout.flatten(objective.weights)).item() ** 2
+    note = f"an eigenvalue lies within {eigenpairs.residuals[k] * squared:.2g}"
+    if not eigenpairs.converged[k]:
+        note += "; lambda_max did not converge"
+    value = float(eigenpairs.values[k]) * squared
+    return SharpnessMeasure("lambda_max_norm_squared", {}, value, None, int(eigenpairs.products[k]), note)

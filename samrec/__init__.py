@@ -1,0 +1,1 @@
+"""Sequential recommenders, SAM, full ranking, and paired comparison of checkpoints."""

@@ -1,0 +1,65 @@
+"""`samrec data`: look at interactions before training on them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data = typer.Typer(
+    help="Look at interactions before training on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_LABELS = {
+    "users": "users",
+    "items": "items",
+    "interactions": "interactions",
+    "mean_length": "mean length",
+    "shortest": "shortest",
+    "longest": "longest",
+    "density": "density",
+    "users_with_repeats": "users with a repeated item",
+    "test_targets_already_seen": "test targets already seen",
+    "attributes": "item attributes",
+    "training_tokens": "training input tokens (cut to 50)",
+    "dropped": "sequences dropped (under 3 items)",
+    "fingerprint": "fingerprint",
+}
+
+
+@data.callback()
+def _group() -> None:
+    """Look at interactions before training on them."""
+
+
+@data.command()
+def describe(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A data set's name, or a file.", show_default=False)],
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse sequences of fewer than 3 items.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What is in a data set, and how many tokens training on it takes.
+
+    Example: samrec data describe synthetic --json
+    """
+    from landscape.cli.running import emit
+    from samrec.data.catalog import open_data
+
+    statistics = open_data(name, data_dir=data_dir, strict=strict).describe()
+    emit(as_json, statistics, _table(statistics))
+
+
+def _table(statistics: dict[str, str | int | float]) -> str:
+    width = max(map(len, _LABELS.values()))
+    lines = [f"{label:<{width}}  {_shown(key, statistics[key])}" for key, label in _LABELS.items()]
+    return "\n".join([f"{statistics['name']} ({statistics['source']})", *lines])
+
+
+def _shown(key: str, value: str | int | float) -> str:
+    if key in ("density", "test_targets_already_seen"):
+        return f"{100 * float(value):.3g} %"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else value

@@ -1,0 +1,21 @@
+"""The `samrec` command: each subcommand is imported only when it runs."""
+
+from landscape.cli.running import Command, lazy_app, run
+from landscape.errors import LandscapeError
+from samrec.errors import SamrecError
+
+COMMANDS = {
+    "demo": Command("samrec.cli.demo:demo", "Synthetic data to figures of both surfaces, in a minute."),
+    "data": Command("samrec.cli.data:data", "Look at interactions."),
+    "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
+    "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
+    "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
+    "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
+}
+
+app = lazy_app("Train sequential recommenders, with and without SAM, and compare the minima they find.", COMMANDS)
+
+
+def main() -> None:
+    """Entry point of the command line."""
+    run(app, errors=(SamrecError, LandscapeError))

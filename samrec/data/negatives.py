@@ -1,0 +1,62 @@
+"""Negatives: items a user has not had, drawn uniformly, exactly, and without rejection.
+
+With the user's distinct items a_0 < a_1 < ..., the number of items missing below a_i is a_i - i - 1. The k-th missing
+item (k from 0) is therefore k + 1 + #{i : a_i - i - 1 <= k}, one search in a sorted array shared by all users.
+An epoch of Beauty, 128,031 draws, costs some 10 ms.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from samrec.data.interactions import Interactions
+from samrec.data.split import seen_items
+from samrec.errors import ConfigError, DataError
+
+Rule = Literal["training", "s3rec"]
+
+
+class NegativeSampler:
+    """Draws items outside a user's set.
+
+    `rule` says which set: "training", the items of the training part, so that the held-out items stay possible
+    negatives; "s3rec", the whole sequence with both held-out items, as the S3-Rec code does (a small leak).
+    """
+
+    def __init__(self, interactions: Interactions, rule: Rule = "training") -> None:
+        if rule not in get_args(Rule):
+            raise ConfigError(f"expected one of the negative rules {', '.join(get_args(Rule))}, got {rule!r}")
+        self.rule = rule
+        self.item_count = interactions.item_count
+        self._user_ids = interactions.user_ids
+        if rule == "training":
+            items, offsets = seen_items(interactions, "train")
+        else:
+            items, offsets = interactions.items.astype(np.int64), interactions.offsets
+        self._stride = self.item_count + 1
+        rows = np.repeat(np.arange(interactions.users), np.diff(offsets))
+        distinct = np.unique(rows * self._stride + items)
+        owners = distinct // self._stride
+        taken = np.bincount(owners, minlength=interactions.users)
+        self._starts = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(taken)))
+        self._missing = self.item_count - taken
+        self._keys = distinct - (np.arange(len(distinct)) - self._starts[owners]) - 1  # user * stride + missing below
+
+    def draw(
+        self, rng: np.random.Generator, users: Integer[np.ndarray, " draws"], size: int = 1
+    ) -> Int64[np.ndarray, "draws size"]:
+        """`size` independent negatives for each entry of `users` (rows of the interactions, repeats welcome).
+
+        Raises DataError for a user who has had every item.
+        """
+        missing = self._missing[users]
+        if len(missing) and int(missing.min()) < 1:
+            row = users[int(np.argmin(missing))]
+            raise DataError(
+                f"user {self._user_ids[row]} has had all {self.item_count} items, so no negative can be drawn"
+            )
+        k = rng.integers(0, missing[:, None], size=(len(users), size))
+        below = np.searchsorted(self._keys, users[:, None] * self._stride + k, side="right")
+        negatives: Int64[np.ndarray, "draws size"] = k + 1 + below - self._starts[users][:, None]
+        return negatives

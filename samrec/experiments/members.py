@@ -1,0 +1,106 @@
+"""Who takes part in a comparison: runs grouped into methods, and which run of one is paired with which of another.
+
+A method is what runs share that differ in their seed alone. The first run's method is the baseline.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from samrec.errors import ConfigError, ProtocolMismatch, RunError
+from samrec.training.checkpoint import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run and its place in the comparison."""
+
+    name: str  # unique here; the checkpoint's name in the store
+    method: str  # what tables call its group
+    seed: int
+    run: Run
+    stopped: str  # "patience", "cap", "diverged"; empty where the run's record does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two members that are compared user by user."""
+
+    a: Member
+    b: Member
+
+
+def open_members(folders: Sequence[Path]) -> list[Member]:
+    """Open finished runs of one data set, in the order given.
+
+    Raises:
+        ConfigError: fewer than two runs, or one of them twice.
+        RunError: a folder without a run, or with one that is not finished.
+        ProtocolMismatch: runs of different data.
+    """
+    if len(folders) < 2:
+        raise ConfigError(f"expected at least two runs to compare, got {len(folders)}")
+    resolved = [Path(folder).resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        twice = next(path for path, count in Counter(resolved).items() if count > 1)
+        raise ConfigError(f"expected different runs, got {twice} twice")
+    runs = [Run(path) for path in resolved]
+    for run in runs:
+        if run.record.get("status") == "running":
+            raise RunError(f"expected a finished run in {run.path}: resume it first")
+        data, first = run.record["fingerprints"]["data"], runs[0].record["fingerprints"]["data"]
+        if data != first:
+            raise ProtocolMismatch(
+                f"expected runs of one data set, got {runs[0].path} ({first[:12]}) and {run.path} ({data[:12]})"
+            )
+    methods = _method_names(runs)
+    return [
+        Member(name, methods[_group(run)], run.config.seed, run, str(run.record.get("stopped") or ""))
+        for name, run in zip(_names(resolved), runs, strict=True)
+    ]
+
+
+def methods_of(members: Sequence[Member]) -> dict[str, list[Member]]:
+    """The members of each method, by seed; the baseline first."""
+    groups: dict[str, list[Member]] = {}
+    for member in members:
+        groups.setdefault(member.method, []).append(member)
+    return {method: sorted(group, key=lambda member: member.seed) for method, group in groups.items()}
+
+
+def pairs_of(baseline: Sequence[Member], others: Sequence[Member]) -> list[Pair]:
+    """Runs of the same seed; where no seed is shared, in the order of seeds."""
+    by_seed = {member.seed: member for member in baseline}
+    shared = [Pair(by_seed[member.seed], member) for member in others if member.seed in by_seed]
+    return shared or [Pair(a, b) for a, b in zip(baseline, others, strict=False)]
+
+
+def _group(run: Run) -> str:
+    return str(run.record["fingerprints"]["training_without_seed"])
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Folder names, with as many parents in front as it takes to tell them apart."""
+    depth = 1
+    while True:
+        names = ["-".join(path.parts[-depth:]).replace("/", "") for path in paths]
+        if len(set(names)) == len(names) or depth > max(len(path.parts) for path in paths):
+            return names
+        depth += 1
+
+
+def _method_names(runs: Sequence[Run]) -> dict[str, str]:
+    """A name for each group: the configuration's own, and where two share it, the fields in which they differ."""
+    first = {_group(run): run for run in reversed(runs)}
+    shared = Counter(run.config.name for run in first.values())
+    names = {}
+    for group, run in first.items():
+        name = run.config.name
+        alike = [other.config.without_seed for other in first.values() if other.config.name == name]
+        if shared[name] > 1:
+            fields = run.config.without_seed
+            different = [key for key in fields if key != "data" and len({str(other[key]) for other in alike}) > 1]
+            name = f"{name}, {', '.join(f'{key} {fields[key]}' for key in different) or group[:6]}"
+        names[group] = name
+    return names

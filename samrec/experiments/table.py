@@ -1,0 +1,185 @@
+"""The tables of a comparison, from its store alone: on the terminal and as Markdown, the same cells.
+
+Four of them: runs with what stopped each, scores with standard errors, differences with the level each p-value speaks
+of, and the geometry of the loss. A number that did not settle, and a run that a cap stopped, carry a note.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.records import Eigenpairs, SharpnessReport, Table
+from landscape.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+SHOWN = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
+COMPARED = ("HR@10", "NDCG@10")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table with its title and the notes under it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def sections_of(store: Store, metrics: Sequence[str] = COMPARED) -> list[Section]:
+    """All tables of the comparison a store holds; differences in these metrics."""
+    runs, scores, differences = (store.table("comparisons", name) for name in ("runs", "scores", "differences"))
+    names = [str(name) for name in runs.columns["run"]]
+    measured = set(store.names("curvature")) & set(store.names("sharpness")) & set(store.names("checkpoints"))
+    sections = [_runs(runs), _scores(scores, names), _differences(differences, metrics)]
+    if all(name in measured for name in names):
+        sections.append(_geometry(store, names))
+    return sections
+
+
+def rich_tables(sections: Sequence[Section]) -> "Group":
+    """For a terminal."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    parts: list[Any] = []
+    for section in sections:
+        table = RichTable(title=escape(section.title), title_justify="left", caption_justify="left")
+        for number, column in enumerate(section.header):
+            table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
+        for row in section.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        parts += [table, *(escape(f"  {note}") for note in section.notes), ""]
+    return Group(*parts)
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """For a file."""
+    parts = []
+    for section in sections:
+        lines = [f"## {section.title}", "", _row(section.header), _row(["---", *["---:"] * (len(section.header) - 1)])]
+        lines += [_row(row) for row in section.rows]
+        if section.notes:
+            lines += ["", *(f"- {note}" for note in section.notes)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_markdown(path: Path, sections: Sequence[Section]) -> None:
+    """Written aside, then renamed."""
+    aside = path.with_name(path.name + ".aside")
+    aside.write_text(markdown(sections), encoding="utf-8")
+    aside.replace(path)
+
+
+def _runs(table: Table) -> Section:
+    c = table.columns
+    rows, notes = [], []
+    for k, run in enumerate(c["run"]):
+        stopped = str(c["stopped"][k])
+        rows.append(
+            (str(run), str(c["method"][k]), _known(c["seed"][k]), _known(c["best_epoch"][k]), _known(c["epochs"][k]), stopped)
+        )
+        if stopped == "cap":
+            notes.append(f"{run}: stopped by the cap of {_known(c['epochs'][k])} epochs, not by patience")
+        elif stopped == "diverged":
+            notes.append(f"{run}: diverged; its best weights before that are compared")
+    return Section("Runs", ("run", "method", "seed", "best epoch", "epochs", "stopped by"), tuple(rows), tuple(notes))
+
+
+def _scores(table: Table, names: Sequence[str]) -> Section:
+    c = table.columns
+    cells = {
+        (str(run), str(metric)): f"{value:.4f} ± {error:.4f}"
+        for run, metric, value, error in zip(c["run"], c["metric"], c["value"], c["standard_error"], strict=True)
+    }
+    rows = tuple((name, *(cells[name, metric] for metric in SHOWN)) for name in names)
+    seen = dict(table.attributes.get("conditions", {})).get("seen", "masked")
+    note = f"Full ranking of {table.attributes.get('users', 0):,} test targets, seen items {seen}; ± one standard error over users."
+    return Section("Test scores", ("run", *SHOWN), rows, (note,))
+
+
+def _differences(table: Table, metrics: Sequence[str]) -> Section:
+    c = table.columns
+    rows, notes = [], []
+    for k, metric in enumerate(c["metric"]):
+        if str(metric) not in metrics:
+            continue
+        level, units, smallest = str(c["level"][k]), int(c["units"][k]), float(c["smallest_p"][k])
+        rows.append(
+            (
+                f"{c['b'][k]} − {c['a'][k]}",
+                str(metric),
+                f"{c['difference'][k]:+.4f}",
+                f"[{c['low'][k]:+.4f}, {c['high'][k]:+.4f}]",
+                f"{c['p_value'][k]:.4g}",
+                f"{level} ({units:,})",
+            )
+        )
+        if smallest == smallest:  # not NaN: the level of seeds
+            notes.append(f"{units} seeds cannot give a p-value below {smallest:g}.")
+    notes.append("A p-value over users speaks of these two checkpoints, one over seeds of the methods.")
+    header = ("difference", "metric", "value", "95 % interval", "p", "level")
+    return Section("Paired differences", header, tuple(rows), tuple(dict.fromkeys(notes)))
+
+
+def _geometry(store: Store, names: Sequence[str]) -> Section:
+    header: dict[str, None] = {"run": None, "loss": None, "‖w‖": None}
+    found: list[dict[str, str]] = []
+    notes: list[str] = []
+    for name in names:
+        checkpoint, pairs, report = store.checkpoint(name), store.eigenpairs(name), store.sharpness(name)
+        cells = {"run": name, "loss": f"{checkpoint.loss:.5f}", "‖w‖": f"{checkpoint.norm:.4g}"}
+        cells |= _ends(pairs, notes)
+        cells |= _sharpness(report, notes)
+        header |= dict.fromkeys(cells)
+        found.append(cells)
+    users = store.eigenpairs(names[0]).provenance.objective.get("users")
+    if isinstance(users, int):
+        notes.insert(0, f"Spectrum and sharpness of the frozen training loss of {users:,} users, the same for every run.")
+    notes.append("Columns with |w| and λ_max‖w‖² do not depend on the scale of the weights; compare runs of different ‖w‖ by them.")
+    rows = tuple(tuple(cells.get(column, "-") for column in header) for cells in found)
+    return Section("Curvature and sharpness", tuple(header), rows, tuple(notes))
+
+
+def _ends(pairs: Eigenpairs, notes: list[str]) -> dict[str, str]:
+    cells = {}
+    for label, value, residual, settled in zip(pairs.labels, pairs.values, pairs.residuals, pairs.converged, strict=True):
+        cells[label.replace("lambda", "λ")] = f"{value:.4g} ± {residual:.1g}" + ("" if settled else " (unsettled)")
+        if not settled:
+            notes.append(f"{pairs.name}: {label} did not settle to a relative residual of {pairs.tolerance:g}.")
+    return cells
+
+
+def _sharpness(report: SharpnessReport, notes: list[str]) -> dict[str, str]:
+    cells = {}
+    for measure in report.measures:
+        error = "" if measure.standard_error is None else f" ± {measure.standard_error:.1g}"
+        cells[_heading(measure.measure, measure.setting)] = f"{measure.value:.4g}{error}"
+        if "not finite" in measure.note:
+            notes.append(f"{report.name}: {measure.measure}: {measure.note}.")
+    return cells
+
+
+def _heading(measure: str, setting: Mapping[str, Any]) -> str:
+    relative = " |w|" if setting.get("scale") == "relative" else ""
+    if measure == "sam":
+        return f"SAM ρ={setting['rho']:g}{relative}"
+    if measure == "average_case":
+        return f"mean σ={setting['sigma']:g}{relative}"
+    if measure == "lambda_max_norm_squared":
+        return "λ_max‖w‖²"
+    return measure
+
+
+def _known(value: Any) -> str:
+    return "-" if int(value) < 0 else f"{int(value):,}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |"

@@ -1,0 +1,330 @@
+"""The frozen objective of a recommender: the loss of fixed users as a function of the weights alone.
+
+`load` opens a run folder for `landscape` (its loader is the target `samrec:RUN`); `SequenceObjective` is the same for
+any live model and interactions. A unit is a user. Negatives are drawn once from a seed; dropout is off; L2 terms are no
+part of it. Users are sorted by length and packed into rows whose width, chosen for each chunk, leaves the fewest empty
+slots: on Beauty over 98 % of what is computed is a real token.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+
+from landscape.devices import choose_device
+from landscape.objective import Recipe
+from landscape.parameters import Layout, Params
+from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
+from samrec.data.interactions import Interactions
+from samrec.data.negatives import NegativeSampler
+from samrec.data.split import evaluation_sequences, seen_items, training_sequences
+from samrec.errors import ConfigError
+from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.ranking import full_ranks
+from samrec.models.losses import loss_named
+from samrec.models.sasrec import SASRec, gathered
+from samrec.training.checkpoint import Run
+
+TOKENS = 4096  # a chunk: measured, fastest for the loss, within 5 % of it for the gradient and H·v
+SCORES = 1 << 23  # at most this many scores a chunk where every item is scored: 32 MiB in float32
+HEAD_SHARE = 0.2  # of the items seen in training, the most popular ones
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class UserChunk:
+    """Some users' sequences, packed, with what is scored at each of their tokens."""
+
+    batch: PackedBatch
+    targets: Int[Tensor, " T"]
+    candidates: Int[Tensor, "T candidates"] | None  # the target first, then negatives; None: every item
+    counts: Float[Tensor, " units"]  # targets of each user
+    users: Integers  # who the units are: indices into the interactions
+
+
+class SequenceObjective:
+    """The loss of users' sequences, frozen, and full ranking as its metrics; an `Objective` of `landscape`."""
+
+    def __init__(
+        self,
+        model: SASRec,
+        interactions: Interactions,
+        *,
+        users: int | None = None,
+        loss: str = "bce",
+        seed: int = 0,
+        split: str = "train",
+        metrics_split: str | None = None,
+        negatives: str = "training",
+        tokens: int = TOKENS,
+        device: torch.device | str = "cpu",
+        recipe: Recipe | None = None,
+    ) -> None:
+        """Fix the data and draw the negatives.
+
+        Args:
+            model: its weights are copied; it is not changed, and dropout takes no part whatever mode it is in.
+            interactions: the data.
+            users: a random subset of so many users, drawn from `seed`; all by default.
+            loss: "bce" with negatives drawn once from `seed`, or "ce" over all items.
+            seed: of the subset and of the negatives. Which negatives a user gets does not depend on `users`.
+            split: "train": every target of the training sequences; "validation", "test": the one target held out.
+            metrics_split: where `metrics` ranks; the split itself, or "test" for "train".
+            negatives: the rule of `NegativeSampler`.
+            tokens: about how many tokens a chunk has; no result depends on it.
+            device: where weights and data live.
+            recipe: how a worker builds the same objective; without one there are no workers.
+        """
+        self.device = torch.device(device)
+        self.interactions = interactions
+        self.recipe = recipe or Recipe(None, {})
+        self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
+        self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
+        self._loss = loss_named(loss)
+        items, offsets, targets, owners = _sequences(interactions, split, model.max_length)
+        self._metrics_split = metrics_split or ("test" if split == "train" else split)
+        if self._metrics_split not in ("validation", "test"):
+            raise ConfigError(f"expected metrics on validation or test, got {metrics_split!r}")
+        chosen = _chosen(np.flatnonzero(np.diff(offsets)), users, seed)
+        self.users = owners[chosen]
+        candidates = None
+        if self._loss.negatives:
+            drawn = NegativeSampler(interactions, rule=cast(Any, negatives)).draw(
+                np.random.default_rng(seed), np.repeat(owners, _counts(offsets, split)), size=self._loss.negatives
+            )
+            candidates = np.concatenate([targets[:, None], drawn], axis=1)
+        else:
+            tokens = max(1, min(tokens, SCORES // interactions.item_count))
+        self.chunks = [
+            self._chunk(items, offsets, targets, candidates, owners, chosen[group], split)
+            for group in length_sorted_groups(np.diff(offsets)[chosen], tokens)
+        ]
+        shapes = {name: weight.shape for name, weight in self.weights.items()}
+        self.layout = Layout(shapes, {"item_embedding.weight": torch.tensor([0])}, self._row_groups())
+        self.facts: dict[str, Any] = {
+            "data": interactions.fingerprint,
+            "data_name": interactions.name,
+            "loss": loss,
+            "negatives": negatives if self._loss.negatives else None,
+            "split": split,
+            "metrics_split": self._metrics_split,
+            "users": len(chosen),
+            "targets": int(sum(len(chunk.targets) for chunk in self.chunks)),
+            "seed": seed,
+        }
+
+    def outputs(self, params: Params, chunk: UserChunk, *, differentiable_twice: bool = False) -> Tensor:
+        """Scores at every target: (T, candidates), or (T, items) where every item is scored."""
+        fused = not differentiable_twice
+        return cast(
+            Tensor, functional_call(self._model, dict(params), (chunk.batch, chunk.candidates), {"fused": fused})
+        )
+
+    def loss(self, z: Tensor, chunk: UserChunk) -> Float[Tensor, " units"]:
+        """Each user's summed loss, added up in float64."""
+        at_tokens = self._loss.at_tokens(z, chunk.targets).double()
+        return torch.zeros_like(chunk.counts).index_add(0, chunk.batch.sequence, at_tokens)
+
+    def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:
+        """Metrics such as "ndcg@10" of the same users, by full ranking with seen items masked."""
+        for name in names:
+            metric_name(name)
+        ranks = self.ranks(params)
+        return {name: torch.from_numpy(per_user(ranks, name)) for name in names}
+
+    def ranks(self, params: Params) -> NDArray[np.float64]:
+        """The rank of each user's held-out item, in the order of `users`. One ranking of these users."""
+        self._model.load_state_dict(dict(params))
+        sequences, seen = self._held_out
+        return full_ranks(cast(Any, self._model), sequences, seen, self.interactions.item_count)
+
+    @cached_property
+    def _held_out(self) -> tuple["_HeldOut", tuple[Integers, Integers]]:
+        sequences = evaluation_sequences(
+            self.interactions, cast(Any, self._metrics_split), max_length=self._model.max_length
+        )
+        seen = seen_items(self.interactions, cast(Any, self._metrics_split))
+        rows = np.flatnonzero(np.isin(sequences.users, self.users))
+        chosen = _HeldOut(*gathered(sequences.items, sequences.offsets, rows), sequences.targets[rows])
+        return chosen, gathered(seen[0], seen[1], rows)
+
+    def _chunk(
+        self,
+        items: Integers,
+        offsets: Integers,
+        targets: Integers,
+        candidates: Integers | None,
+        owners: Integers,
+        members: Integers,
+        split: str,
+    ) -> UserChunk:
+        inputs, starts = gathered(items, offsets, members)
+        max_length = self._model.max_length
+        batch = pack(inputs, starts, max_length=max_length, width=tightest_width(np.diff(starts), max_length))
+        if split == "train":
+            places = np.repeat(offsets[members] - starts[:-1], np.diff(starts)) + np.arange(starts[-1])
+        else:  # only the newest token of a sequence has a target
+            batch = replace(batch, slots=batch.last, sequence=torch.arange(len(members)))
+            places = members
+        counts = torch.bincount(batch.sequence, minlength=len(members)).double()
+        return UserChunk(
+            batch.to(self.device),
+            torch.from_numpy(targets[places]).to(self.device),
+            None if candidates is None else torch.from_numpy(candidates[places]).to(self.device),
+            counts.to(self.device),
+            owners[members],
+        )
+
+    def _row_groups(self) -> dict[str, Mapping[str, Tensor]]:
+        """Rows of the item table by popularity in training, and all rows on which this loss does not depend.
+
+        "head": the most popular fifth of the items seen in training; "tail": the other items seen there. "untouched":
+        the mask row and every item that is no input, target or negative here (none of the items under "ce"), and the
+        positions that no sequence here reaches. The padding row is frozen and in no group.
+        """
+        items = self.interactions.item_count
+        train = training_sequences(self.interactions, max_length=self._model.max_length)
+        seen = np.bincount(np.concatenate([train.items, train.targets]), minlength=items + 2)
+        order = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)]
+        head, tail = np.split(order, [round(HEAD_SHARE * len(order))])
+        touched = np.zeros(items + 2, dtype=np.bool_)
+        touched[0] = True
+        reached = np.zeros(self._model.max_length, dtype=np.bool_)
+        for chunk in self.chunks:
+            touched[chunk.batch.items.cpu().numpy()] = True
+            occupied = chunk.batch.items.cpu().numpy() > 0
+            reached[chunk.batch.positions.cpu().numpy()[occupied]] = True
+            if chunk.candidates is None:
+                touched[1 : items + 1] = True
+            else:
+                touched[chunk.candidates.cpu().numpy()] = True
+        table, positions = "item_embedding.weight", "position_embedding.weight"
+        return {
+            "head": {table: torch.from_numpy(np.sort(head))},
+            "tail": {table: torch.from_numpy(np.sort(tail))},
+            "untouched": {
+                table: torch.from_numpy(np.flatnonzero(~touched)),
+                positions: torch.from_numpy(np.flatnonzero(~reached)),
+            },
+        }
+
+
+def load(
+    where: str,
+    *,
+    users: int | None = None,
+    loss: str | None = None,
+    seed: int = 0,
+    split: str = "train",
+    device: str = "auto",
+    data: str | None = None,
+    metrics_split: str | None = None,
+    tokens: int = TOKENS,
+) -> SequenceObjective:
+    """Open a run folder, such as `runs/x` (its best weights) or `runs/x@last`.
+
+    Args:
+        where: the folder, with `@best` or `@last` if wanted.
+        users: see `SequenceObjective`, as for all that is not said here.
+        loss: the one it was trained with by default.
+        seed: of the subset of users and of the negatives.
+        split: whose targets the loss is of.
+        device: "auto" is CUDA where there is one.
+        data: the interactions by name or path, where they are no longer where the run found them.
+        metrics_split: where metrics rank.
+        tokens: a chunk.
+
+    Raises:
+        RunError: no run there, or of other data.
+        DataError: the data cannot be found or read.
+        CheckpointError: weights that do not fit.
+    """
+    folder, which = parse_where(where)
+    run = Run(folder)
+    source = data or run.config.data
+    interactions = run.data(data)
+    if Path(source).exists():
+        source = str(Path(source).resolve())
+    settings: dict[str, Any] = {
+        "users": users,
+        "loss": loss or run.config.loss,
+        "seed": seed,
+        "split": split,
+        "device": device,
+        "data": source,
+        "metrics_split": metrics_split,
+    }
+    if tokens != TOKENS:
+        settings["tokens"] = tokens
+    return SequenceObjective(
+        run.load_model(which),
+        interactions,
+        users=users,
+        loss=loss or run.config.loss,
+        seed=seed,
+        split=split,
+        metrics_split=metrics_split,
+        negatives=run.config.negatives,
+        tokens=tokens,
+        device=choose_device(device),
+        recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
+    )
+
+
+def parse_where(where: str) -> tuple[Path, str]:
+    """The run folder and which of its weights, from `FOLDER` or `FOLDER@WHICH`."""
+    if Path(where).is_dir() or "@" not in where:
+        return Path(where), "best"
+    folder, _, which = where.rpartition("@")
+    return Path(folder), which
+
+
+def tightest_width(lengths: Integers, max_length: int) -> int:
+    """The width, from the longest sequence up, that leaves the fewest empty slots; the smallest of equal ones."""
+    longest = int(lengths.max())
+    widths = np.arange(longest, max(longest, max_length) + 1)
+    slots = [(int(first_fit(lengths[None, :], int(width))[0].max()) + 1) * int(width) for width in widths]
+    return int(widths[int(np.argmin(slots))])
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    items: Integers
+    offsets: Integers
+    targets: Integers
+
+
+def _sequences(interactions: Interactions, split: str, max_length: int) -> tuple[Integers, Integers, Integers, Integers]:
+    """Inputs, offsets, targets (a token's each in training, a sequence's each otherwise) and users."""
+    if split == "train":
+        found = training_sequences(interactions, max_length=max_length)
+    elif split in ("validation", "test"):
+        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length)
+    else:
+        raise ConfigError(f"expected a split out of train, validation, test, got {split!r}")
+    return found.items, found.offsets, found.targets, found.users
+
+
+def _counts(offsets: Integers, split: str) -> Integers:
+    lengths = np.diff(offsets)
+    return lengths if split == "train" else np.ones_like(lengths)
+
+
+def _chosen(usable: Integers, users: int | None, seed: int) -> Integers:
+    """The sequences that take part: all usable ones, or a random subset, in ascending order."""
+    if users is None:
+        return usable
+    if not 1 <= users <= len(usable):
+        raise ConfigError(f"expected between 1 and {len(usable):,} users, got {users:,}")
+    drawn = np.random.default_rng([seed, 1]).choice(usable, users, replace=False)
+    return np.sort(drawn)

@@ -1,0 +1,197 @@
+"""A run is a folder: run.json, history.jsonl, best.safetensors, state.safetensors.
+
+`state.safetensors` is written last after every epoch and alone is the truth: resuming cuts the history back to its
+epoch. Randomness is a function of (seed, stream, epoch), so no generator needs saving. No pickle is written or read.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samrec.config import RunConfig, make_config
+from samrec.data.catalog import open_data
+from samrec.data.interactions import Interactions
+from samrec.errors import CheckpointError, RunError
+from samrec.models.build import build_model
+from samrec.models.sasrec import SASRec
+from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+
+FORMAT = "samrec run 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a run has come."""
+
+    epoch: int = 0  # finished epochs
+    best_epoch: int = 0
+    best_score: float = float("-inf")
+    gradients: int = 0  # backward passes over a batch
+    seconds: float = 0.0  # training and validation, summed over resumes
+
+    @property
+    def stalled(self) -> int:
+        """Epochs since the best one."""
+        return self.epoch - self.best_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that resuming needs."""
+
+    position: Position
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor] = field(default_factory=dict)  # the base optimizer's, by parameter name
+
+
+class Run:
+    """A run folder."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.record = read_json(self.path / "run.json")
+        if self.record.get("format") != FORMAT:
+            raise RunError(f"expected a run folder of format {FORMAT!r}, got {self.record.get('format')!r} in {path}")
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return make_config(**self.record["config"])
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.resolve().name
+
+    def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
+        """The interactions the run was trained on; RunError if what is found now is other data."""
+        interactions = open_data(source or self.config.data, data_dir=data_dir)
+        self.check_data(interactions)
+        return interactions
+
+    def check_data(self, interactions: Interactions) -> None:
+        """Refuse other data than the run's own."""
+        expected = self.record["fingerprints"]["data"]
+        if interactions.fingerprint != expected:
+            raise RunError(
+                f"expected the data {self.path} was trained on ({expected[:12]}), "
+                f"got {interactions.source} ({interactions.fingerprint[:12]})"
+            )
+
+    def load_model(self, which: str = "best") -> SASRec:
+        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
+        if which not in ("best", "last"):
+            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
+        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
+        weights = read_tensors(path)[0] if which == "best" else self.state().weights
+        model = build_model(self.config, int(self.record["item_count"]))
+        load_weights(model, weights, path)
+        return model.eval()
+
+    def state(self) -> State:
+        """The last finished epoch's state; position 0 and no weights if none was finished."""
+        path = self.path / "state.safetensors"
+        if not path.exists():
+            return State(Position(), {})
+        tensors, metadata = read_tensors(path)
+        if "position" not in metadata:
+            raise CheckpointError(f"expected the state of a run in {path}, got tensors without a position")
+        return State(
+            Position(**json.loads(metadata["position"])),
+            {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")},
+            {name.removeprefix("moments/"): t for name, t in tensors.items() if name.startswith("moments/")},
+        )
+
+    def save_best(self, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights as the best so far."""
+        write_tensors(self.path / "best.safetensors", weights)
+
+    def save_state(self, state: State) -> None:
+        """Keep all that resuming needs; from here on this epoch is finished."""
+        tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
+        tensors |= {f"moments/{name}": tensor for name, tensor in state.moments.items()}
+        write_tensors(self.path / "state.safetensors", tensors, {"position": json.dumps(asdict(state.position))})
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of history.jsonl, an epoch each."""
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")[:-1]  # a line cut off by a kill has no newline yet
+        return [json.loads(line) for line in lines]
+
+    def append_history(self, entry: Mapping[str, Any]) -> None:
+        """Add an epoch's line."""
+        try:
+            with (self.path / "history.jsonl").open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / 'history.jsonl'}: {error.strerror or error}") from None
+
+    def cut_history(self, epoch: int) -> None:
+        """Drop what came after `epoch`."""
+        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["epoch"] <= epoch]
+        write_bytes(self.path / "history.jsonl", "".join(kept).encode())
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of run.json."""
+        self.record = {**self.record, **fields}
+        write_json(self.path / "run.json", self.record)
+
+
+def create_run(path: Path | str, config: RunConfig, interactions: Interactions, **fields: Any) -> Run:
+    """Make the folder and its run.json; RunError if a run is there already."""
+    path = Path(path)
+    if (path / "run.json").exists():
+        raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the run folder {path}: {error.strerror or error}") from None
+    record = {
+        "format": FORMAT,
+        "config": config.model_dump(),
+        "item_count": interactions.item_count,
+        "fingerprints": {
+            "data": interactions.fingerprint,
+            "training": fingerprint(config.model_dump()),
+            "training_without_seed": fingerprint(config.without_seed),
+        },
+        "versions": {name: importlib.metadata.version(name) for name in ("samrec", "torch", "numpy")},
+        "status": "running",
+        **fields,
+    }
+    write_json(path / "run.json", record)
+    return Run(path)
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the content as JSON with sorted keys; where the data lies does not count, its hash does."""
+    kept = {name: value for name, value in content.items() if name != "data"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into the model; CheckpointError names the first that is missing, extra, of another shape or not finite."""
+    own = model.state_dict()
+    for name in own:
+        if name not in weights:
+            raise CheckpointError(f"expected a tensor {name} in {path}, got none")
+    for name, tensor in weights.items():
+        if name not in own:
+            raise CheckpointError(f"expected the tensors of a SASRec in {path}, got also {name}")
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"expected {name} of shape {tuple(own[name].shape)} in {path}, got {tuple(tensor.shape)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"expected finite numbers in {name} of {path}, got NaN or infinity")
+    model.load_state_dict(dict(weights))

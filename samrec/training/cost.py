@@ -1,0 +1,33 @@
+"""What a training run would cost, from one step of it."""
+
+import resource
+import tempfile
+import time
+from typing import Any
+
+import torch
+
+from samrec.config import RunConfig
+from samrec.data.interactions import Interactions
+from samrec.training.checkpoint import create_run
+from samrec.training.trainer import Trainer
+
+
+def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torch.device) -> dict[str, Any]:
+    """Steps, gradients, seconds and memory of a run to its cap. Takes two steps in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(create_run(folder, config, interactions), interactions, device=device, show=False)
+        examples = trainer.examples(1)
+        trainer.step.take(next(examples))
+        began = time.perf_counter()
+        trainer.step.take(next(examples, None) or next(trainer.examples(1)))
+        seconds = time.perf_counter() - began
+    steps = -(-len(trainer.trained_on) // config.batch_size)
+    return {
+        "parameters": sum(parameter.numel() for parameter in trainer.named.values()),
+        "training_tokens": len(trainer.sequences.items),
+        "steps_an_epoch": steps,
+        "gradients_to_the_cap": steps * trainer.step.gradients * config.epochs,
+        "seconds_an_epoch_without_validation": round(steps * seconds, 2),
+        "peak_memory_mib_so_far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }

@@ -1,0 +1,62 @@
+"""Files that are never half-written: everything goes aside first, is fsynced, and is then renamed into place."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from samrec.errors import CheckpointError, RunError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write aside, fsync, rename. A full disk leaves the old file as it was and raises RunError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file with a final newline."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or a RunError that names the file."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"expected a run folder with {path.name}, got {path.parent} without one") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"expected JSON in {path}, got {error}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"expected a JSON object in {path}, got {type(content).__name__}")
+    return content
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(contiguous, dict(metadata or {})))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata, or a CheckpointError that names the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"expected weights in {path}, got no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"expected a whole safetensors file, got {path}: {error}") from None

@@ -1,0 +1,295 @@
+"""The loop around the step: epochs, validation, early stopping, an exact resume.
+
+Everything random is a function of (seed, stream, epoch): the order of users, the negatives, the dropout masks. A run
+killed at any moment and resumed therefore equals an unbroken one bit for bit, on the CPU with one thread count.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.progress import progress
+from samrec.config import RunConfig
+from samrec.data.batches import batches, shuffled_groups
+from samrec.data.interactions import Interactions
+from samrec.data.negatives import NegativeSampler
+from samrec.data.split import evaluation_sequences, seen_items, training_sequences
+from samrec.errors import Diverged, NonFiniteScores, RunError
+from samrec.evaluation.metrics import scores_of
+from samrec.evaluation.ranking import rank_targets
+from samrec.models.build import build_model
+from samrec.models.dropout import Dropout
+from samrec.models.losses import loss_named
+from samrec.optim.sam import SAM, Ascent, Reduce
+from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
+from samrec.training.step import Example, Step, identity
+from samrec.training.stopping import reason_to_stop
+
+STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
+DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing
+MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
+
+
+class Trainer:
+    """Trains one run; `train` is the way in for those who want no hold on it."""
+
+    def __init__(
+        self,
+        run: Run,
+        interactions: Interactions,
+        *,
+        device: torch.device | None = None,
+        reduce: Reduce = identity,
+        show: bool = True,
+    ) -> None:
+        self.run = run
+        self.config = run.config
+        self.device = device or torch.device("cpu")
+        self.show = show
+        self.loss = loss_named(self.config.loss)
+        self.sequences = training_sequences(interactions, max_length=self.config.max_length)
+        self.validation = evaluation_sequences(interactions, "validation", max_length=self.config.max_length)
+        self.seen = seen_items(interactions, "validation")
+        self.sampler = NegativeSampler(interactions, rule=self.config.negatives)
+        lengths = np.diff(self.sequences.offsets)
+        self.trained_on = np.flatnonzero(lengths)
+        self.token_users = np.repeat(self.sequences.users, lengths)
+        self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
+        self.model.to(self.device)
+        self.named = dict(self.model.named_parameters())
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
+        self.dropout_generator = torch.Generator(self.device)
+        dropout = Dropout(self.config.dropout, self.dropout_generator) if self.config.dropout else None
+        sam = None
+        if self.config.sam:
+            sam = SAM(self.named, self.optimizer, rho=self.config.rho, group=self.config.sam_group)
+        self.step = Step(
+            self.model,
+            self.loss,
+            self.optimizer,
+            dropout,
+            sam=sam,
+            replay=self.config.sam_dropout == "replayed",
+            reduce=reduce,
+        )
+        self.position = self._resume()
+
+    def fit(self) -> Run:
+        """Train until patience or the cap is reached. Raises Diverged after the record was kept."""
+        epochs, patience = self.config.epochs, self.config.patience
+        with progress(self.run.name, total=epochs) as advance:
+            if self.show and self.position.epoch:
+                advance(self.position.epoch)
+            while not (reason := reason_to_stop(self.position, epochs=epochs, patience=patience)):
+                try:
+                    entry = self.epoch()
+                except (Diverged, NonFiniteScores) as error:
+                    self._finish("diverged", str(error))
+                    raise Diverged(f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}") from None
+                if self.show:
+                    score = entry["validation"][self.config.stop_metric]
+                    advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
+        self._finish(reason)
+        return self.run
+
+    def epoch(self) -> dict[str, Any]:
+        """One pass over the training sequences, then validation; returns the line of history it leaves."""
+        began = time.perf_counter()
+        number = self.position.epoch + 1
+        ascents, counts = self._train_epoch(number)
+        trained = time.perf_counter()
+        scores = {name: value for name, (value, _) in self._validate().items() if name in self._monitored}
+        score = scores[self.config.stop_metric]
+        better = score > self.position.best_score
+        self.position = Position(
+            epoch=number,
+            best_epoch=number if better else self.position.best_epoch,
+            best_score=score if better else self.position.best_score,
+            gradients=self.position.gradients + self.step.gradients * len(ascents),
+            seconds=self.position.seconds + time.perf_counter() - began,
+        )
+        entry = {
+            "epoch": number,
+            "loss": float(np.average([ascent.loss for ascent in ascents], weights=counts)),
+            "validation": scores,
+            "weight_norm": self._weight_norm(),
+            "gradients": self.position.gradients,
+            "training_seconds": trained - began,
+            "seconds": self.position.seconds,
+            **self._sam_entry(ascents, counts),
+        }
+        if better:
+            self.run.save_best(self.model.state_dict())
+        self.run.append_history(entry)
+        self.run.save_state(State(self.position, self.model.state_dict(), self._moments()))
+        return entry
+
+    def examples(self, epoch: int) -> Any:
+        """The packed batches of an epoch, with targets and negatives."""
+        order = _numpy_generator(self.config.seed, "order", epoch)
+        groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
+        groups = np.where(groups >= 0, self.trained_on[groups], -1)
+        targets = self.sequences.targets
+        candidates = targets[:, None]
+        if self.loss.negatives:
+            rng = _numpy_generator(self.config.seed, "negatives", epoch)
+            drawn = self.sampler.draw(rng, self.token_users, size=self.loss.negatives)
+            candidates = np.concatenate([candidates, drawn], axis=1)
+        packed = batches(
+            self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length
+        )
+        for _, places, batch in packed:
+            yield Example(
+                batch.to(self.device),
+                torch.from_numpy(targets[places]).to(self.device),
+                torch.from_numpy(candidates[places]).to(self.device) if self.loss.negatives else None,
+            )
+
+    @property
+    def _monitored(self) -> set[str]:
+        return {*MONITORED, self.config.stop_metric}
+
+    def _train_epoch(self, number: int) -> tuple[list[Ascent], list[int]]:
+        self.dropout_generator.manual_seed(_torch_seed(self.config.seed, "dropout", number))
+        self.model.train()
+        ascents, counts = [], []
+        for step, example in enumerate(self.examples(number), start=1):
+            try:
+                ascent = self.step.take(example)
+            except Diverged as error:
+                raise Diverged(f"step {step}: {error}") from None
+            ascents.append(ascent)
+            counts.append(len(example.targets))
+        mean = float(np.average([ascent.loss for ascent in ascents], weights=counts))
+        if mean > DIVERGED_AT * self.chance:
+            raise Diverged(f"expected a loss below {DIVERGED_AT:g} times that of equal scores, {self.chance:.3g}, got {mean:.3g}")
+        return ascents, counts
+
+    @property
+    def chance(self) -> float:
+        """The loss at a token if every score were equal."""
+        scored = 1 + self.loss.negatives if self.loss.negatives else self.model.item_count
+        return float(self.loss.at_tokens(torch.zeros(1, scored), torch.ones(1, dtype=torch.int64)))
+
+    def _validate(self) -> Mapping[str, tuple[float, float]]:
+        self.model.eval()
+        users = self.model.encode(self.validation.items, self.validation.offsets)
+        items, offsets = self.seen
+        ranks = rank_targets(
+            users, self.model.item_embedding.weight.detach(), self.validation.targets, items, offsets, self.model.item_count
+        )
+        return scores_of(ranks)
+
+    def _weight_norm(self) -> float:
+        return float(torch.stack(torch._foreach_norm([parameter.detach() for parameter in self.named.values()])).double().norm())
+
+    def _sam_entry(self, ascents: list[Ascent], counts: list[int]) -> dict[str, Any]:
+        if self.step.sam is None:
+            return {}
+        blocks = sorted({block for ascent in ascents for block in ascent.shares})
+        return {
+            "sharpness": float(np.average([ascent.sharpness for ascent in ascents], weights=counts)),
+            "gradient_norm": float(np.mean([ascent.norm for ascent in ascents])),
+            "shares": {block: float(np.mean([a.shares.get(block, 0.0) for a in ascents])) for block in blocks},
+        }
+
+    def _moments(self) -> dict[str, Tensor]:
+        moments = {}
+        for name, parameter in self.named.items():
+            for key, value in self.optimizer.state[parameter].items():
+                moments[f"{name}/{key}"] = value
+        return moments
+
+    def _resume(self) -> Position:
+        state = self.run.state()
+        self.run.cut_history(state.position.epoch)
+        if not state.weights:
+            return state.position
+        load_weights(self.model, state.weights, self.run.path / "state.safetensors")
+        for name, parameter in self.named.items():
+            prefix = f"{name}/"
+            self.optimizer.state[parameter] = {
+                key.removeprefix(prefix): value for key, value in state.moments.items() if key.startswith(prefix)
+            }
+        return state.position
+
+    def _finish(self, reason: str, message: str = "") -> None:
+        self.run.update(
+            status="diverged" if reason == "diverged" else "finished",
+            stopped=reason,
+            message=message,
+            best={"epoch": self.position.best_epoch, self.config.stop_metric: _finite(self.position.best_score)},
+            cost={
+                "epochs": self.position.epoch,
+                "gradients": self.position.gradients,
+                "seconds": round(self.position.seconds, 3),
+                "threads": torch.get_num_threads(),
+            },
+        )
+
+
+def train(
+    config: RunConfig,
+    interactions: Interactions,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    show: bool = True,
+    on_start: Callable[[Run], None] | None = None,
+) -> Run:
+    """Train a run in the folder `out`.
+
+    Args:
+        config: what to train.
+        interactions: on what.
+        out: the run folder; made here, or continued with `resume`.
+        resume: go on from the last finished epoch. A finished run comes back as it is.
+        device: the CPU by default.
+        show: progress on a terminal.
+        on_start: called with the run before the first epoch.
+
+    Raises:
+        RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        Diverged: the run left the finite numbers; its record is kept.
+    """
+    path = Path(out)
+    if resume and (path / "run.json").exists():
+        run = Run(path)
+        run.check_data(interactions)
+        changed = [
+            f"{name} {old!r} there, {new!r} asked"
+            for name, new in config.model_dump().items()
+            if name != "data" and (old := getattr(run.config, name)) != new
+        ]
+        if changed:
+            raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
+        if run.record["status"] == "finished":
+            return run
+    else:
+        run = create_run(path, config, interactions)
+    if on_start:
+        on_start(run)
+    return Trainer(run, interactions, device=device, show=show).fit()
+
+
+def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
+    return np.random.default_rng([seed, STREAMS[stream], epoch])
+
+
+def _torch_seed(seed: int, stream: str, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, STREAMS[stream], epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _torch_generator(seed: int, stream: str, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_torch_seed(seed, stream, epoch))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""Looking at results needs no torch: not for importing the package, the store, the plots, nor for asking for help."""
+
+import ast
+import importlib
+import importlib.util
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import landscape
+
+PACKAGE = Path(landscape.__file__).parent
+
+
+def modules_after(code):
+    shown = "; import sys; print('\\n'.join(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + shown], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["landscape", "landscape.plots", "landscape.store", "landscape.report"])
+def test_looking_at_results_loads_no_torch(module):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not part of this version")
+    loaded = modules_after(f"import {module}")
+    assert module in loaded
+    assert "torch" not in loaded
+
+
+@pytest.mark.parametrize("name", ["prepare", "matplotlib_figures", "plotly_figures"])
+def test_drawing_loads_no_torch(name):
+    assert "torch" not in modules_after(f"import landscape.plots.{name}")
+
+
+def test_importing_the_package_loads_nothing_else_of_it():
+    loaded = modules_after("import landscape")
+    assert not {name for name in loaded if name.startswith("landscape.")}
+
+
+def test_names_are_loaded_when_first_used():
+    loaded = modules_after("import landscape; landscape.Store; landscape.Grid")
+    assert {"landscape.store", "landscape.grid"} <= loaded
+    assert "torch" not in loaded
+
+
+def test_every_public_name_exists():
+    assert len(landscape.__all__) == len(set(landscape.__all__)) > 20
+    for name in landscape.__all__:
+        assert getattr(landscape, name) is not None, name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="surfce"):
+        _ = landscape.surfce
+
+
+def test_nothing_in_landscape_imports_samrec():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            assert not any(name.split(".")[0] == "samrec" for name in names), f"{path.name}: {names}"
+
+
+def test_help_answers_at_once_and_without_torch():
+    probe = (
+        "import sys; sys.argv = ['landscape', '--help']; from landscape.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: assert not {'torch', 'numpy', 'h5py'} & set(sys.modules)\n"
+    )
+    fastest = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+        fastest = min(fastest, time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert "surface" in done.stdout
+    assert fastest < 0.5

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from landscape import selftest
+from landscape.cli.main import app
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return selftest.run_selftest()
+
+
+def test_every_known_answer_comes_out_on_this_machine(checks):
+    assert [(check.name, check.error, check.note) for check in checks if not check.passed] == []
+
+
+def test_surfaces_products_both_ends_and_sharpness_are_among_the_checks(checks):
+    names = " | ".join(check.name for check in checks)
+    for part in ("5 x 3", "store", "cosine", "lambda_min", "x 1e-06", "SAM", "average-case"):
+        assert part in names
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(selftest, "_spectra", lambda _: iter(()))  # quicker; the fixture above runs them
+    return CliRunner().invoke(app, ["selftest", "--device", "cpu", *arguments])
+
+
+def test_the_command_prints_a_table_and_leaves_with_zero(monkeypatch):
+    result = run(monkeypatch)
+    assert result.exit_code == 0
+    assert "0 failed" in result.stdout
+
+
+def test_a_wrong_product_is_caught(monkeypatch):
+    exact = selftest.hessian_product
+
+    def doubled(objective):
+        product = exact(objective)
+        return lambda v: 2 * product(v)
+
+    monkeypatch.setattr(selftest, "hessian_product", doubled)
+    result = run(monkeypatch, "--json")
+    assert result.exit_code == 1
+    failed = {check["name"] for check in json.loads(result.stdout)["checks"] if not check["passed"]}
+    assert failed == {
+        "Hessian of a quadratic, batches of 1",
+        "Hessian of a quadratic, batches of 9",
+        "product against the dense Hessian",
+        "lambda_max of a network against dense eigh",
+        "lambda_min of a network against dense eigh",
+    }
+
+
+def test_a_check_that_breaks_is_reported_and_the_others_still_run(monkeypatch):
+    def broken(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(selftest, "compute_surface", broken)
+    result = run(monkeypatch)
+    assert result.exit_code == 1
+    assert "OSError: no space left" in result.stdout
+    assert "SAM sharpness" in result.stdout
+
+
+def test_an_error_that_is_not_a_number_does_not_pass():
+    assert not selftest.Check("x", float("nan"), 1.0).passed
+    assert selftest.Check("x", 1.0, 1.0).passed
+    assert torch.get_default_dtype() == torch.float32  # measuring changes no global
