@@ -58,10 +58,9 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     if options.ranking_alone:
         return ranking_alone(options.data)
-    load_average = os.getloadavg()[0]
-    print(
-        f"torch {torch.__version__}, {options.threads} threads, medians of {options.repeats}, load {load_average:.1f}\n"
-    )
+    options.clock = CLOCKS[options.clock]
+    load = os.getloadavg()[0]
+    print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.repeats}, load {load:.1f}\n")
     table = Table()
     table.head()
     interactions = open_data(options.data)

@@ -25,8 +25,8 @@ class Layout:
     """Names, shapes and free coordinates of a model's weights, and named groups of their rows."""
 
     shapes: Mapping[str, torch.Size]  # in the order of the flat vector
-    frozen_rows: Mapping[str, Int[Tensor, " rows"]] = field(default_factory=dict)
-    row_groups: Mapping[str, Mapping[str, Int[Tensor, " rows"]]] = field(default_factory=dict)  # group -> name -> rows
+    frozen_rows: Mapping[str, Int[Tensor, " _"]] = field(default_factory=dict)
+    row_groups: Mapping[str, Mapping[str, Int[Tensor, " _"]]] = field(default_factory=dict)  # group -> name -> rows
 
     def __post_init__(self) -> None:
         for name, rows in self.frozen_rows.items():
@@ -36,7 +36,7 @@ class Layout:
                 raise InvalidArgument(f"expected rows below {self.shapes[name][0]} of {name}, got {rows.tolist()}")
 
     @classmethod
-    def of(cls, params: Params, **groups: Mapping[str, Int[Tensor, " rows"]]) -> "Layout":
+    def of(cls, params: Params, **groups: Mapping[str, Int[Tensor, " _"]]) -> "Layout":
         """The layout of these tensors, every coordinate free."""
         return cls({name: tensor.shape for name, tensor in params.items()}, row_groups=groups)
 

@@ -8,7 +8,9 @@ one number against its limit.
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +107,8 @@ def _surface(device: torch.device) -> Iterator[Error]:
             read = store.surface("plane").values["loss"]
     (x, _), (y, record) = draw_plane(objective.layout, objective.weights, kind="filter", seed=1)
     w, x_flat, y_flat = (objective.layout.flatten(one).cpu() for one in (objective.weights, x, y))
-    expected = np.array([[truth(w + a * x_flat + b * y_flat) for b in grid.beta.values] for a in grid.alpha.values])  # type: ignore[union-attr]
+    points = [w + alpha * x_flat + beta * y_flat for alpha, beta in grid.coordinates.tolist()]
+    expected = np.array([truth(point) for point in points]).reshape(grid.shape)
     cosine = abs(x_flat @ y_flat / (x_flat.norm() * y_flat.norm())).item()
     yield "surface of a quadratic, 5 x 3 and off-centre", float(np.abs(measured.values["loss"] - expected).max()), 1e-12
     yield "surface read back from the store", float(np.abs(read - measured.values["loss"]).max()), 0.0
@@ -130,13 +133,8 @@ def _spectra(device: torch.device) -> Iterator[Error]:
         for scale in (1.0, 1e-6):
             diagonal = torch.zeros(100 if min(values) < 0 else 3, dtype=torch.float64, device=device)
             diagonal[: len(values)] = scale * torch.tensor(values, dtype=torch.float64, device=device)
-            pairs = power_iteration(
-                lambda v, diagonal=diagonal: diagonal * v,
-                len(diagonal),
-                tolerance=1e-4,
-                max_products=2000,
-                device=device,
-            )
+            settings: dict[str, Any] = {"tolerance": 1e-4, "max_products": 2000, "device": device}
+            pairs = power_iteration(partial(torch.mul, diagonal), len(diagonal), **settings)
             ends = [pairs["lambda_max"].value, pairs["lambda_min"].value]
             error = max(abs(ends[0] / scale - max(values)), abs(ends[1] / scale - min(values)))
             unsettled = not all(pair.converged for pair in pairs.values())
@@ -164,8 +162,8 @@ def _network_curvature(device: torch.device) -> Iterator[Error]:
     values = torch.linalg.eigvalsh(dense)
     pairs = power_iteration(product, size, tolerance=1e-4, max_products=3000, device=device)
     for label, value in (("lambda_max", values[-1].item()), ("lambda_min", values[0].item())):
-        error = abs(pairs[label].value / value - 1) if pairs[label].converged else float("nan")
-        yield f"{label} of a network against dense eigh", error, 1e-5
+        off = abs(pairs[label].value / value - 1) if pairs[label].converged else float("nan")
+        yield f"{label} of a network against dense eigh", off, 1e-5
 
 
 def _dense_hessian(objective: ModelObjective) -> Tensor:

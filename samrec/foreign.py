@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,6 @@ from samrec.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
     from samrec.data.interactions import Interactions
-
     from samrec.training.checkpoint import Run
 
 _OUTSIDE = {
@@ -164,9 +164,13 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the loaders raise many kinds: SafetensorError, UnpicklingError, RuntimeError, EOFError
+    except UnpicklingError:  # torch's own message advises to run the file's code
+        raise CheckpointError(
+            f"cannot read {path} as plain tensors: another format, or objects besides tensors"
+        ) from None
+    except Exception as error:  # the loaders raise many kinds: SafetensorError, RuntimeError, EOFError, KeyError
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"cannot read {path} as a checkpoint of plain tensors: {reason}") from None
+        raise CheckpointError(f"cannot read {path} as plain tensors: {reason}") from None
     for nested in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(nested), Mapping):
             content = content[nested]

@@ -304,7 +304,9 @@ class _HeldOut:
     targets: Integers
 
 
-def _sequences(interactions: Interactions, split: str, max_length: int) -> tuple[Integers, Integers, Integers, Integers]:
+def _sequences(
+    interactions: Interactions, split: str, max_length: int
+) -> tuple[Integers, Integers, Integers, Integers]:
     """Inputs, offsets, targets (a token's each in training, a sequence's each otherwise) and users."""
     if split == "train":
         found = training_sequences(interactions, max_length=max_length)

@@ -111,11 +111,12 @@ def power_iteration(
         raise InvalidArgument(f"expected 1 <= top < {size:,} (the number of free coordinates), got {top}")
     generator = torch.Generator().manual_seed(seed)
 
-    def random_start(hint: Tensor | None = None) -> Vector:
-        draw: Tensor = torch.randn(size, generator=generator, dtype=torch.float64).to(device)
-        if hint is None or not hint.any():
-            return draw
-        return draw / torch.linalg.vector_norm(draw) + hint / torch.linalg.vector_norm(hint)
+    def random_start(hint: Vector | None = None) -> Vector:
+        start: Tensor = torch.randn(size, generator=generator, dtype=torch.float64).to(device)
+        start = start / torch.linalg.vector_norm(start)
+        if hint is not None and hint.any():
+            start = start + hint / torch.linalg.vector_norm(hint)
+        return start
 
     wanted = tolerance if top == 1 else tolerance / 2  # the Rayleigh-Ritz step mixes the residuals of close pairs
     first = _iterate(product, random_start(), tolerance=wanted, max_products=max_products, until_mixed=True)

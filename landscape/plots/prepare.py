@@ -1,7 +1,7 @@
 """From a store to plain figure data of surfaces: cuts, panels on one scale, holes, half-finished grids and notes.
 
 All decisions of a picture are taken here and in `scale`; the drawers only draw. Names are names of surfaces, in the
-order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks`, reached from here as well.
+order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks`, reached from here too.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from samrec.evaluation.evaluate import Evaluation
 
@@ -34,7 +34,6 @@ def evaluate(
     Example: samrec evaluate runs/beauty --json
     """
     from landscape.cli.running import emit
-
     from samrec.evaluation.evaluate import evaluate_run
     from samrec.training.checkpoint import Run
 
@@ -43,20 +42,21 @@ def evaluate(
     emit(json, result.summary(), _table(result))
 
 
-def _table(result: "Evaluation") -> "Table":
+def _table(result: "Evaluation") -> "Group":
+    from rich.console import Group
     from rich.table import Table
 
     from samrec.evaluation.evaluate import seen_rule
 
-    table = Table(
-        title=f"{result.run}: {result.split}, {len(result.users):,} users, seen items {seen_rule(result.keep_seen)}",
-        caption=f"{result.targets_seen:.1%} of the targets were already seen"
-        + ("" if result.keep_seen or not result.targets_seen else " and cannot be hit")
-        + f"; protocol {result.protocol[:12]}",
-    )
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("standard error", justify="right")
     for name, value in result.metrics.items():
         table.add_row(name, f"{value:.4f}", f"{result.standard_errors[name]:.4f}")
-    return table
+    unreachable = " and cannot be hit" if result.targets_seen and not result.keep_seen else ""
+    return Group(
+        f"{result.run}: {result.split}, {len(result.users):,} users, seen items {seen_rule(result.keep_seen)}",
+        table,
+        f"{result.targets_seen:.1%} of the targets were already seen{unreachable}; protocol {result.protocol[:12]}",
+    )

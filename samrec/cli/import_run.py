@@ -29,7 +29,6 @@ def import_run(
     """
     from landscape.cli.running import emit
     from samrec.data.catalog import open_data
-
     from samrec.foreign import import_checkpoint
 
     where = str(Path(data).resolve()) if Path(data).is_file() else data  # a run finds its data from any folder

@@ -22,7 +22,6 @@ from samrec.evaluation.metrics import scores_of
 
 if TYPE_CHECKING:
     from samrec.data.interactions import Interactions
-
     from samrec.evaluation.ranking import Encoder
     from samrec.training.checkpoint import Run
 
@@ -111,7 +110,6 @@ def evaluate_model(
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written."""
     from samrec.data.split import evaluation_sequences, seen_items
-
     from samrec.evaluation.ranking import full_ranks, targets_already_seen
 
     if split not in get_args(EvaluationSplit):

@@ -74,7 +74,9 @@ class Comparison:
     unsettled: tuple[str, ...]  # eigenpairs that did not reach the tolerance, as "run lambda_min"
 
 
-def compare_runs(folders: Sequence[Path], out: Path, options: Options | None = None, *, command: str = "") -> Comparison:
+def compare_runs(
+    folders: Sequence[Path], out: Path, options: Options | None = None, *, command: str = ""
+) -> Comparison:
     """Compare finished runs, the first one's method being the baseline, and keep it all in the store `out`.
 
     Raises:
@@ -89,11 +91,17 @@ def compare_runs(folders: Sequence[Path], out: Path, options: Options | None = N
     with Store.write(out) as store:
         for member in members:
             store.add_table("histories", history_table(member))
-        for table in (runs_table(members), scores_table(members, evaluations), differences_table(members, evaluations, options.seed)):
+        for table in (
+            runs_table(members),
+            scores_table(members, evaluations),
+            differences_table(members, evaluations, options.seed),
+        ):
             store.add_table("comparisons", table)
     unsettled = []
     for member in members:
-        unsettled += _curvature_and_sharpness(member, evaluations[member.name], interactions, loss, out, options, command)
+        unsettled += _curvature_and_sharpness(
+            member, evaluations[member.name], interactions, loss, out, options, command
+        )
     executor = make_executor(options.workers)
     for member in members:
         compute_surface(
@@ -151,14 +159,14 @@ def scores_table(members: Sequence[Member], evaluations: dict[str, Evaluation]) 
     return Table(
         "scores",
         {
-            "run": np.array([member.name for member, _ in rows]),
+            "checkpoint": np.array([member.name for member, _ in rows]),
             "method": np.array([member.method for member, _ in rows]),
             "seed": np.array([member.seed for member, _ in rows], dtype=np.int64),
             "metric": np.array([name for _, name in rows]),
             "value": np.array([evaluations[member.name].metrics[name] for member, name in rows]),
             "standard_error": np.array([evaluations[member.name].standard_errors[name] for member, name in rows]),
         },
-        {"protocol": first.protocol, "conditions": dict(first.conditions), "users": len(first.users)},
+        {"level": "users", "protocol": first.protocol, "conditions": dict(first.conditions), "users": len(first.users)},
     )
 
 

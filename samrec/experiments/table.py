@@ -83,7 +83,14 @@ def _runs(table: Table) -> Section:
     for k, run in enumerate(c["run"]):
         stopped = str(c["stopped"][k])
         rows.append(
-            (str(run), str(c["method"][k]), _known(c["seed"][k]), _known(c["best_epoch"][k]), _known(c["epochs"][k]), stopped)
+            (
+                str(run),
+                str(c["method"][k]),
+                _known(c["seed"][k]),
+                _known(c["best_epoch"][k]),
+                _known(c["epochs"][k]),
+                stopped,
+            )
         )
         if stopped == "cap":
             notes.append(f"{run}: stopped by the cap of {_known(c['epochs'][k])} epochs, not by patience")
@@ -96,7 +103,7 @@ def _scores(table: Table, names: Sequence[str]) -> Section:
     c = table.columns
     cells = {
         (str(run), str(metric)): f"{value:.4f} ± {error:.4f}"
-        for run, metric, value, error in zip(c["run"], c["metric"], c["value"], c["standard_error"], strict=True)
+        for run, metric, value, error in zip(c["checkpoint"], c["metric"], c["value"], c["standard_error"], strict=True)
     }
     rows = tuple((name, *(cells[name, metric] for metric in SHOWN)) for name in names)
     seen = dict(table.attributes.get("conditions", {})).get("seen", "masked")
@@ -141,15 +148,21 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
         found.append(cells)
     users = store.eigenpairs(names[0]).provenance.objective.get("users")
     if isinstance(users, int):
-        notes.insert(0, f"Spectrum and sharpness of the frozen training loss of {users:,} users, the same for every run.")
-    notes.append("Columns with |w| and λ_max‖w‖² do not depend on the scale of the weights; compare runs of different ‖w‖ by them.")
+        notes.insert(
+            0, f"Spectrum and sharpness of the frozen training loss of {users:,} users, the same for every run."
+        )
+    notes.append(
+        "Columns with |w| and λ_max‖w‖² do not depend on the scale of the weights; compare runs of different ‖w‖ by them."
+    )
     rows = tuple(tuple(cells.get(column, "-") for column in header) for cells in found)
     return Section("Curvature and sharpness", tuple(header), rows, tuple(notes))
 
 
 def _ends(pairs: Eigenpairs, notes: list[str]) -> dict[str, str]:
     cells = {}
-    for label, value, residual, settled in zip(pairs.labels, pairs.values, pairs.residuals, pairs.converged, strict=True):
+    for label, value, residual, settled in zip(
+        pairs.labels, pairs.values, pairs.residuals, pairs.converged, strict=True
+    ):
         cells[label.replace("lambda", "λ")] = f"{value:.4g} ± {residual:.1g}" + ("" if settled else " (unsettled)")
         if not settled:
             notes.append(f"{pairs.name}: {label} did not settle to a relative residual of {pairs.tolerance:g}.")

@@ -43,7 +43,8 @@ class Block(nn.Module):
         mixed = self.output(attended.transpose(1, 2).reshape(rows, width, size))
         x = self.attention_norm(x + mixed if dropout is None else dropout.added_to(x, mixed))
         fed = self.contract(F.gelu(self.expand(x)))
-        return self.feed_forward_norm(x + fed if dropout is None else dropout.added_to(x, fed))
+        y: Tensor = self.feed_forward_norm(x + fed if dropout is None else dropout.added_to(x, fed))
+        return y
 
 
 class Trunk(nn.Module):
@@ -80,4 +81,5 @@ class Trunk(nn.Module):
         bias = attention_bias(batch.visible, x.dtype)
         for block in self.blocks:
             x = block(x, bias, dropout, fused=fused)
-        return x.view(-1, self.size)
+        flat: Tensor = x.view(-1, self.size)
+        return flat

@@ -47,7 +47,7 @@ class SASRec(Trunk):
             return hidden.index_select(0, batch.slots) @ table[1 : self.item_count + 1].T
         # one look-up for inputs and candidates: one scatter into the table's gradient instead of two
         looked_up = F.embedding(torch.cat([ids, candidates.reshape(-1)]), table, padding_idx=0)
-        embedded, scored = looked_up.split([len(ids), candidates.numel()])
+        embedded, scored = torch.split(looked_up, [len(ids), candidates.numel()])
         hidden = self.hidden(embedded, batch, dropout=dropout, fused=fused).index_select(0, batch.slots)
         return (scored.view(*candidates.shape, self.size) * hidden[:, None]).sum(dim=-1)
 

@@ -18,9 +18,9 @@ def store(tmp_path):
 
 
 def test_an_off_centre_surface_of_5_by_3_points_keeps_every_value_in_its_place(store):
-    add_surface(store, "plane", lambda a, b: 10 * a + b, alpha=Axis(0, 4, 5), beta=Axis(1, 5, 3))
+    add_surface(store, "plane", lambda a, b: 50 + 10 * a + b, alpha=Axis(0, 4, 5), beta=Axis(1, 5, 3))
     (panel,) = prepare.prepare_contour(store).panels
-    assert panel.values.tolist() == [[10 * a + b for a in range(5)] for b in (1, 3, 5)]
+    assert panel.values.tolist() == [[50 + 10 * a + b for a in range(5)] for b in (1, 3, 5)]
     assert np.array_equal(panel.heights, panel.values)
     assert (panel.alpha.tolist(), panel.beta.tolist()) == ([0, 1, 2, 3, 4], [1, 3, 5])
     assert panel.centre is None

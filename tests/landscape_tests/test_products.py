@@ -4,7 +4,8 @@ from landscape_tests.known import dense_hessian, quadratic, small_network
 
 from landscape.curvature.products import hessian_product
 from landscape.errors import NonFiniteLoss
-from landscape.objective import ModelObjective
+from landscape.objective import ModelObjective, gradient_at
+from landscape.parameters import moved
 from landscape.sharpness.worst_case import sam_sharpness
 
 
@@ -19,7 +20,7 @@ def test_the_product_with_a_quadratic_is_its_matrix():
 
 
 def test_every_column_of_a_networks_product_is_the_dense_hessians():
-    small = small_network()
+    small = small_network(batch_size=21)
     product = hessian_product(small)
     columns = torch.stack([product(e) for e in torch.eye(small.layout.size, dtype=torch.float64)])
     dense = dense_hessian(small)
@@ -32,6 +33,14 @@ def test_the_product_does_not_depend_on_the_batch_size(batch_size):
     whole, cut = small_network(batch_size=21), small_network(batch_size=batch_size)
     v = vector(whole.layout.size)
     torch.testing.assert_close(hessian_product(cut)(v), hessian_product(whole)(v), rtol=1e-12, atol=1e-13)
+
+
+def test_the_product_is_the_slope_of_the_gradient():
+    small = small_network()
+    v, step = vector(small.layout.size), 1e-5
+    direction = small.layout.unflatten(v)
+    ahead, behind = (gradient_at(small, moved(small.weights, [(t, direction)]))[1] for t in (step, -step))
+    torch.testing.assert_close(hessian_product(small)(v), (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-7)
 
 
 def test_the_product_is_symmetric_and_linear():

@@ -49,6 +49,7 @@ def test_a_wrong_product_is_caught(monkeypatch):
         "Hessian of a quadratic, batches of 1",
         "Hessian of a quadratic, batches of 9",
         "product against the dense Hessian",
+        "product against differences of the gradient",
         "lambda_max of a network against dense eigh",
         "lambda_min of a network against dense eigh",
     }

@@ -59,14 +59,14 @@ def test_the_standard_error_of_the_average_case_covers_the_truth(sigma, scale):
     stretch = torch.ones(12).double() if scale == "absolute" else known.layout.flatten(known.weights).abs()
     truth = (sigma**2 / 2 * (stretch**2 * known.matrix.diagonal()).sum()).item()
 
-    found = [average_case_sharpness(known, [sigma], scale=scale, pairs=20, seed=seed)[0] for seed in range(100)]
+    found = [average_case_sharpness(known, [sigma], scale=scale, pairs=10, seed=seed)[0] for seed in range(60)]
 
     errors = np.array([measure.standard_error for measure in found])
     distances = np.array([measure.value for measure in found]) - truth
-    covered = (abs(distances) < 2.093 * errors).mean()  # 95 % of a t with 19 degrees of freedom
-    assert 0.88 <= covered <= 0.99
-    assert abs(distances.mean()) < 3 * distances.std(ddof=1) / 10
-    assert errors.mean() == pytest.approx(distances.std(ddof=1), rel=0.25)
+    covered = (abs(distances) < 2.262 * errors).mean()  # 95 % of a t with 9 degrees of freedom
+    assert covered >= 0.87
+    assert abs(distances.mean()) < 3 * distances.std(ddof=1) / 60**0.5
+    assert errors.mean() == pytest.approx(distances.std(ddof=1), rel=0.3)  # nor too wide
 
 
 def test_antithetic_pairs_leave_no_trace_of_the_gradient():

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from samrec.data.catalog import open_data
 
+from samrec.data.catalog import open_data
 from samrec.evaluation.evaluate import evaluate_run
 from samrec.foreign import import_checkpoint
 

@@ -124,11 +124,15 @@ def state_of_prefix(model: SASRec, items: np.ndarray, shift: int) -> torch.Tenso
     """The last hidden state of one prefix, by the formulas, `shift` positions before the end."""
     with torch.no_grad():
         positions = torch.arange(model.max_length - shift - len(items), model.max_length - shift)
-        x = model.input_norm(model.item_embedding.weight[torch.from_numpy(items)] + model.position_embedding.weight[positions])
+        x = model.input_norm(
+            model.item_embedding.weight[torch.from_numpy(items)] + model.position_embedding.weight[positions]
+        )
         causal = torch.ones(len(items), len(items), dtype=torch.bool).tril()
         for block in model.blocks:
             heads = []
-            for q, k, v in zip(*(layer(x).chunk(block.heads, -1) for layer in (block.query, block.key, block.value)), strict=True):
+            for q, k, v in zip(
+                *(layer(x).chunk(block.heads, -1) for layer in (block.query, block.key, block.value)), strict=True
+            ):
                 scores = (q @ k.T / q.shape[1] ** 0.5).masked_fill(~causal, -torch.inf)
                 heads.append(torch.softmax(scores, -1) @ v)
             x = block.attention_norm(x + block.output(torch.cat(heads, -1)))
@@ -202,7 +206,9 @@ def test_metrics_are_those_of_evaluate(model, interactions):
         assert list(found) == ["ndcg@10", "HR@10"]
     everyone = SequenceObjective(model, some_interactions(longest=12), split="test")
     expected = evaluate_model(model, some_interactions(longest=12), "test")
-    assert everyone.metrics(everyone.weights, ["hr@10"])["hr@10"].mean().item() == pytest.approx(expected.metrics["HR@10"])
+    assert everyone.metrics(everyone.weights, ["hr@10"])["hr@10"].mean().item() == pytest.approx(
+        expected.metrics["HR@10"]
+    )
 
 
 def test_metrics_follow_the_weights_they_are_asked_at(model, interactions):

@@ -141,7 +141,7 @@ def test_one_seed_has_no_interval():
     assert result.p_value == 1
 
 
-@pytest.mark.parametrize("differences", [[], [np.nan], [[1.0]]])
+@pytest.mark.parametrize("differences", [[], [np.nan], [1.0, np.inf]])
 def test_differences_that_are_none_are_refused(differences):
     with pytest.raises(ConfigError, match="differences"):
         paired_seeds(np.array(differences))

@@ -131,7 +131,7 @@ def test_a_seen_item_that_is_not_finite_is_no_candidate():
         ([0], [[]], "targets between 1 and 3"),
         ([4], [[]], "targets"),
         ([1], [[4]], "seen items"),
-        ([1, 2], [[]], "users"),
+        ([1], [[], []], "of 1 users, got 1 and 2"),
     ],
 )
 def test_ids_and_lengths_that_do_not_fit_are_refused(targets, histories, expected):
@@ -141,6 +141,8 @@ def test_ids_and_lengths_that_do_not_fit_are_refused(targets, histories, expecte
 
 class MeanOfItems(torch.nn.Module):
     """A user is the mean of the items in the history, with dropout that must be off."""
+
+    max_length = 50
 
     def __init__(self, item_count, size):
         super().__init__()

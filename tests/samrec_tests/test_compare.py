@@ -1,0 +1,223 @@
+"""Comparisons of tiny runs: grouping, both levels of statistics, everything in the store, going on where it stopped."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from landscape.records import Status
+from landscape.store import Store
+from samrec.config import make_config
+from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
+from samrec.data.synthetic import make_synthetic
+from samrec.errors import ConfigError, ProtocolMismatch, RunError
+from samrec.evaluation.evaluate import read_evaluation
+from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, paired_users
+from samrec.experiments.compare import Options, compare_runs
+from samrec.experiments.members import methods_of, open_members, pairs_of
+from samrec.experiments.table import markdown, sections_of
+from samrec.models.build import build_model
+from samrec.training.checkpoint import create_run
+
+OPTIONS = Options(surface_points=3, users=10, max_products=3, sharpness_pairs=2)
+
+
+def make_run(folder: Path, data: Path, *, seed: int = 0, stopped: str = "patience", **config):
+    """A finished run that was never trained: weights drawn from the seed."""
+    interactions = read_s3rec_text(data)
+    settings = make_config(data=str(data), size=8, max_length=8, seed=seed, **config)
+    run = create_run(
+        folder, settings, interactions, status="finished", stopped=stopped, best={"epoch": 2}, cost={"epochs": 3}
+    )
+    run.save_best(build_model(settings, interactions.item_count, torch.Generator().manual_seed(seed + 7)).state_dict())
+    run.append_history({"epoch": 1, "loss": 1.5, "validation": {"NDCG@20": 0.1}, "weight_norm": 2.0, "seconds": 0.1})
+    return run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    write_s3rec_text(make_synthetic(users=40, items=200, clusters=3).interactions, folder / "data.txt")
+    for seed in (0, 1):
+        make_run(folder / f"plain-{seed}", folder / "data.txt", seed=seed)
+        make_run(folder / f"sam-{seed}", folder / "data.txt", seed=seed, rho=0.1, stopped="cap")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(place) -> Path:
+    compare_runs(runs_of(place), place / "study.h5", OPTIONS)
+    return place / "study.h5"
+
+
+def runs_of(place: Path) -> list[Path]:
+    return [place / name for name in ("plain-0", "sam-0", "plain-1", "sam-1")]
+
+
+def test_runs_that_differ_in_their_seed_are_one_method_and_the_first_is_the_baseline(place):
+    groups = methods_of(open_members(runs_of(place)))
+    assert {method: [member.name for member in group] for method, group in groups.items()} == {
+        "SASRec": ["plain-0", "plain-1"],
+        "SAMRec (rho 0.1)": ["sam-0", "sam-1"],
+    }
+    assert next(iter(groups)) == "SASRec"
+    pairs = pairs_of(*(groups[method] for method in groups))
+    assert [(pair.a.name, pair.b.name) for pair in pairs] == [("plain-0", "sam-0"), ("plain-1", "sam-1")]
+
+
+def test_methods_of_one_name_are_told_apart_by_what_differs(place, tmp_path):
+    short = make_run(tmp_path / "short", place / "data.txt", epochs=5)
+    members = open_members([place / "plain-0", short.path])
+    assert [member.method for member in members] == ["SASRec, epochs 200", "SASRec, epochs 5"]
+
+
+def test_folders_of_one_name_are_told_apart_by_their_parents(place, tmp_path):
+    (tmp_path / "other").mkdir()
+    again = make_run(tmp_path / "other" / "plain-0", place / "data.txt", rho=1.0)
+    names = [member.name for member in open_members([place / "plain-0", again.path])]
+    assert names == [f"{place.name}-plain-0", "other-plain-0"]
+
+
+def test_users_level_differences_are_those_of_the_evaluations(place, study):
+    with Store.read(study) as store:
+        columns = store.table("comparisons", "differences").columns
+    expected = paired_users(read_evaluation(place / "plain-0"), read_evaluation(place / "sam-0"), "NDCG@10")
+    row = (columns["a"] == "plain-0") & (columns["b"] == "sam-0") & (columns["metric"] == "NDCG@10")
+    assert row.sum() == 1
+    assert columns["level"][row] == [USERS_LEVEL]
+    for name in ("difference", "low", "high", "p_value"):
+        assert columns[name][row] == [getattr(expected, name)]
+
+
+def test_seeds_level_differences_are_between_methods(study):
+    with Store.read(study) as store:
+        columns = store.table("comparisons", "differences").columns
+        scores = store.table("comparisons", "scores").columns
+    row = (columns["level"] == SEEDS_LEVEL) & (columns["metric"] == "HR@10")
+    assert row.sum() == 1
+    assert (columns["a"][row], columns["b"][row]) == (["SASRec"], ["SAMRec (rho 0.1)"])
+    assert (columns["units"][row], columns["smallest_p"][row]) == ([2], [0.5])
+    hits = {
+        c: v for c, m, v in zip(scores["checkpoint"], scores["metric"], scores["value"], strict=True) if m == "HR@10"
+    }
+    mean = (hits["sam-0"] - hits["plain-0"] + hits["sam-1"] - hits["plain-1"]) / 2
+    assert columns["difference"][row] == pytest.approx(mean)
+
+
+def test_the_store_holds_every_measure_of_every_run_on_the_same_data(study):
+    names = ["plain-0", "plain-1", "sam-0", "sam-1"]
+    with Store.read(study) as store:
+        for kind in ("checkpoints", "surfaces", "curvature", "sharpness", "histories"):
+            assert store.names(kind) == names
+        surfaces = [store.surface(name) for name in names]
+        pairs = [store.eigenpairs(name) for name in names]
+        measures = {measure.measure for measure in store.sharpness("sam-0").measures}
+        checkpoint = store.checkpoint("sam-0")
+    assert {surface.shape for surface in surfaces} == {(3, 3)}
+    assert all((surface.status == Status.DONE).all() for surface in surfaces)
+    assert {surface.x.seed for surface in surfaces} == {0}
+    assert {surface.provenance.objective["users"] for surface in surfaces} == {40}
+    assert {pair.provenance.objective["users"] for pair in pairs} == {10}
+    assert all({"lambda_max", "lambda_min"} <= set(pair.labels) for pair in pairs)
+    assert {"sam", "average_case", "lambda_max_norm_squared"} <= measures
+    centre = surfaces[2].values["loss"][1, 1]
+    assert checkpoint.loss == pytest.approx(centre)
+    assert checkpoint.metrics["NDCG@10"] >= 0
+
+
+def test_a_second_call_measures_nothing_again(place, study, monkeypatch):
+    import samrec.experiments.compare as module
+
+    def refuse(*_, **__):
+        raise AssertionError("measured again")
+
+    with Store.read(study) as store:
+        before = store.surface("sam-0").values["loss"], store.eigenpairs("sam-0")
+    monkeypatch.setattr(module, "eigenpairs_of", refuse)
+    monkeypatch.setattr(module, "sharpness_report", refuse)
+    compare_runs(runs_of(place), study, OPTIONS)
+    with Store.read(study) as store:
+        assert np.array_equal(store.surface("sam-0").values["loss"], before[0])
+        assert store.eigenpairs("sam-0").provenance == before[1].provenance
+        assert store.checkpoint("sam-0").metrics["NDCG@10"] >= 0
+
+
+def test_tables_name_caps_levels_and_unsettled_eigenvalues(study):
+    with Store.read(study) as store:
+        sections = sections_of(store)
+        unsettled = [n for n in store.names("curvature") if not store.eigenpairs(n).converged.all()]
+    text = markdown(sections)
+    assert "sam-0: stopped by the cap of 3 epochs" in text
+    assert "plain-0: stopped" not in text
+    assert USERS_LEVEL in text
+    assert "2 seeds cannot give a p-value below 0.5" in text
+    assert unsettled
+    assert all(f"{name}: lambda_" in text for name in unsettled)
+    widths = {len(row) for section in sections for row in section.rows} - {len(s.header) for s in sections}
+    assert not widths
+
+
+def test_the_command_draws_and_prints_json_and_leaves_with_3_when_unsettled(place):
+    import typer
+
+    from samrec.cli.compare import compare
+
+    app = typer.Typer()
+    app.command()(compare)
+    out = place / "command" / "pair.h5"
+    arguments = ["--out", str(out), "--surface-points", "3", "--users", "10", "--max-products", "2", "--json"]
+    result = CliRunner().invoke(app, [str(place / "plain-0"), str(place / "sam-0"), *arguments])
+    assert result.exit_code == 3, result.output
+    payload = json.loads(result.stdout)
+    assert payload["unsettled"]
+    assert len(payload["scores"]) == 14
+    assert all(Path(figure).stat().st_size > 0 for figure in payload["figures"])
+    assert {Path(figure).suffix for figure in payload["figures"]} == {".png", ".pdf", ".html"}
+    assert len(payload["figures"]) == 15
+    assert Path(payload["tables"]).read_text(encoding="utf-8").startswith("## Runs")
+
+
+def test_a_dry_run_writes_nothing(place):
+    import typer
+
+    from samrec.cli.compare import compare
+
+    app = typer.Typer()
+    app.command()(compare)
+    out = place / "never.h5"
+    result = CliRunner().invoke(
+        app, [str(place / "plain-0"), str(place / "sam-0"), "--out", str(out), "--dry-run", "--json"]
+    )
+    assert json.loads(result.stdout)["surface_points"] == 2 * 21 * 21
+    assert not out.exists()
+
+
+def test_what_cannot_be_compared_is_refused(place, tmp_path):
+    first = place / "plain-0"
+    with pytest.raises(ConfigError, match="at least two"):
+        open_members([first])
+    with pytest.raises(ConfigError, match="twice"):
+        open_members([first, place / "sam-0", first])
+    write_s3rec_text(make_synthetic(users=41, items=200, clusters=3).interactions, tmp_path / "other.txt")
+    other = make_run(tmp_path / "other", tmp_path / "other.txt")
+    with pytest.raises(ProtocolMismatch, match="one data set"):
+        open_members([first, other.path])
+    unfinished = make_run(tmp_path / "unfinished", place / "data.txt", rho=0.2)
+    unfinished.update(status="running")
+    with pytest.raises(RunError, match="finished"):
+        open_members([first, unfinished.path])
+
+
+def test_figures_and_tables_need_no_torch(study):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom samrec.experiments.figures import one_of_each_method\n"
+        "from samrec.experiments.table import sections_of\nfrom landscape.store import Store\n"
+        f"with Store.read({str(study)!r}) as store: sections_of(store); one_of_each_method(store)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
