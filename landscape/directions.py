@@ -8,10 +8,11 @@ norms and cosine are both exact up to float64 rounding. Everything is float64 an
 Letters: w the weights, d a direction, x the first and y the second direction of a plane.
 """
 
+import functools
 import hashlib
 import math
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,9 +27,27 @@ KINDS = ("filter", "raw")
 ONE_DIMENSIONAL = ("zero", "random", "normalised")
 UNTOUCHED = ("move", "zero")
 Named = dict[str, Tensor]
+P = ParamSpec("P")
+T = TypeVar("T")
 Filters = Float[Tensor, "filters entries"]
 
 
+def _on_one_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Sums in one order whatever the thread count, so that a worker of one thread redraws the very same numbers."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
+
+
+@_on_one_thread
 def draw_direction(
     layout: Layout,
     weights: Params,

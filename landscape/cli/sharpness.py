@@ -115,7 +115,7 @@ def _table(reports: "list[SharpnessReport]") -> Any:
     table = Table("checkpoint", "measure", "setting", "value", "standard error", "note")
     for report in reports:
         for measure in report.measures:
-            error = "exact" if measure.standard_error is None else f"{measure.standard_error:.1e}"
+            error = "-" if measure.standard_error is None else f"{measure.standard_error:.1e}"
             table.add_row(report.name, measure.measure, _setting(measure), f"{measure.value:.6g}", error, measure.note)
     return table
 

@@ -80,9 +80,22 @@ def _start(content: bytes) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, content), daemon=True)
-    process.start()
+    with _interrupts_ignored():  # inherited: Ctrl-C while a worker still imports is not its business
+        process.start()
     theirs.close()  # so that a dead worker, or a dead parent, is the end of the pipe
     return ours, process
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _send_next(connection: Connection, waiting: "deque[tuple[int, Any]]", held: dict[Connection, int]) -> None:

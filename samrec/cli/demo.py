@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 RHO = 0.1
-EPOCHS = 30
-POINTS = 15
+EPOCHS = 10
+POINTS = 13
+USERS = 128  # for curvature and sharpness: the comparison's default takes minutes
+TOLERANCE = 1e-2
 
 
 def demo(
@@ -42,6 +44,13 @@ def demo(
         print(f"training {config.name} on {interactions.users:,} synthetic users", file=sys.stderr)
         folders.append(train(config, interactions, out / name, resume=True).path)
     print("measuring scores, curvature, sharpness and surfaces", file=sys.stderr)
-    options = Options(surface_points=surface_points, seed=seed, sharpness_pairs=5)
+    options = Options(
+        surface_points=surface_points,
+        seed=seed,
+        users=USERS,
+        tolerance=TOLERANCE,
+        max_products=200,
+        sharpness_pairs=3,
+    )
     command = " ".join(["samrec", *sys.argv[1:]])
     show(compare_runs(folders, out / "study.h5", options, command=command), as_json=as_json)

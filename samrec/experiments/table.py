@@ -107,7 +107,8 @@ def _scores(table: Table, names: Sequence[str]) -> Section:
     }
     rows = tuple((name, *(cells[name, metric] for metric in SHOWN)) for name in names)
     seen = dict(table.attributes.get("conditions", {})).get("seen", "masked")
-    note = f"Full ranking of {table.attributes.get('users', 0):,} test targets, seen items {seen}; ± one standard error over users."
+    users = f"{table.attributes.get('users', 0):,}"
+    note = f"Full ranking of {users} test targets, seen items {seen}; ± one standard error over users."
     return Section("Test scores", ("run", *SHOWN), rows, (note,))
 
 
@@ -136,26 +137,24 @@ def _differences(table: Table, metrics: Sequence[str]) -> Section:
 
 
 def _geometry(store: Store, names: Sequence[str]) -> Section:
-    header: dict[str, None] = {"run": None, "loss": None, "‖w‖": None}
+    measures: dict[str, None] = {}
     found: list[dict[str, str]] = []
     notes: list[str] = []
     for name in names:
         checkpoint, pairs, report = store.checkpoint(name), store.eigenpairs(name), store.sharpness(name)
-        cells = {"run": name, "loss": f"{checkpoint.loss:.5f}", "‖w‖": f"{checkpoint.norm:.4g}"}
+        cells = {"loss": f"{checkpoint.loss:.5f}", "‖w‖": f"{checkpoint.norm:.4g}"}
         cells |= _ends(pairs, notes)
         cells |= _sharpness(report, notes)
-        header |= dict.fromkeys(cells)
+        measures |= dict.fromkeys(cells)
         found.append(cells)
     users = store.eigenpairs(names[0]).provenance.objective.get("users")
     if isinstance(users, int):
         notes.insert(
             0, f"Spectrum and sharpness of the frozen training loss of {users:,} users, the same for every run."
         )
-    notes.append(
-        "Columns with |w| and λ_max‖w‖² do not depend on the scale of the weights; compare runs of different ‖w‖ by them."
-    )
-    rows = tuple(tuple(cells.get(column, "-") for column in header) for cells in found)
-    return Section("Curvature and sharpness", tuple(header), rows, tuple(notes))
+    notes.append("Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.")
+    rows = tuple((measure, *(cells.get(measure, "-") for cells in found)) for measure in measures)
+    return Section("Curvature and sharpness", ("measure", *names), rows, tuple(notes))
 
 
 def _ends(pairs: Eigenpairs, notes: list[str]) -> dict[str, str]:

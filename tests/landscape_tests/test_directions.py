@@ -120,6 +120,22 @@ def test_a_record_is_enough_to_draw_again(kind):
     assert first.norm == pytest.approx(float(objective.layout.flatten(x).norm()), rel=1e-14)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_do_not_depend_on_the_number_of_threads(kind):
+    weights = {"matrix": torch.randn(400, 500, generator=torch.Generator().manual_seed(1)), "bias": torch.ones(90_000)}
+    drawn = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            drawn.append(draw_plane(Layout.of(weights), weights, kind=kind, one_dimensional="normalised"))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    for (first, record), (second, other) in zip(*drawn, strict=True):
+        assert content_hash(first) == content_hash(second)
+        assert record == other
+
+
 def test_a_redraw_around_other_weights_is_refused():
     objective, other = small_network(), small_network(seed=1)
     _, record = draw_direction(objective.layout, objective.weights, seed=4)

@@ -1,4 +1,4 @@
-"""The frozen objective: against a loop over users, independent of chunks, with exact curvature and the evaluator's metrics."""
+"""The frozen objective: against a loop over users, independent of chunks, exact products, the evaluator's metrics."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ ITEMS = 40
 
 
 def some_interactions(users: int = 23, seed: int = 0, longest: int = 30) -> Interactions:
-    """Random sequences of 3 to `longest` items; items 36..40 are never anybody's training item or negative's neighbour."""
+    """Random sequences of 3 to `longest` items; items 36..40 are nobody's."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(3, longest, users)
     items = rng.integers(1, 36, lengths.sum()).astype(np.int32)
