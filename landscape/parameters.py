@@ -78,7 +78,7 @@ class Layout:
         if vector.shape != (self.size,):
             raise InvalidArgument(f"expected a vector of {self.size:,} free coordinates, got {tuple(vector.shape)}")
         tensors = {}
-        pieces = vector.to(dtype or vector.dtype).split(list(self.sizes.values()))
+        pieces = torch.split(vector.to(dtype or vector.dtype), list(self.sizes.values()))
         for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True):
             if name in self._free:
                 full = piece.new_zeros(shape)

@@ -1,4 +1,4 @@
-"""What a measurement leaves behind: frozen records of plain NumPy values, the currency between computing, store and plots.
+"""What a measurement leaves behind: frozen records of plain NumPy values, handed from computing to store to plots.
 
 No record knows how it was computed or how it is drawn. NaN and infinity are values like any other; whether a point has
 been measured at all is said by `status` alone.

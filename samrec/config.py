@@ -8,7 +8,7 @@ from samrec.errors import ConfigError
 
 
 class RunConfig(BaseModel):
-    """Everything that decides what a run becomes. Defaults are those of the S3-Rec code (METHODS of the paper's trunk)."""
+    """Everything that decides what a run becomes. Defaults are those of the S3-Rec code (Zhou et al. 2020)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

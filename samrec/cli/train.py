@@ -19,7 +19,7 @@ def train(
     sam_dropout: Annotated[str, typer.Option(help="Masks of the second pass: replayed or fresh.")] = "replayed",
     seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = 0,
     epochs: Annotated[int, typer.Option(help="At most this many.")] = 200,
-    patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better validation NDCG@20.")] = 10,
+    patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Users a step.")] = 256,
     learning_rate: Annotated[float, typer.Option(help="Adam's.")] = 1e-3,
     dropout: Annotated[float, typer.Option(help="On hidden states and attention probabilities.")] = 0.5,
@@ -35,7 +35,7 @@ def train(
     strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads of this process.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, after one step; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,
 ) -> None:
     """Train a sequential recommender; with --rho it is SAMRec.

@@ -5,8 +5,8 @@
     g'  = grad L(w + eps)              pass 2: same batch, same negatives, same dropout masks
     w   = saved copy ; base.step(g')
 
-Weights are restored by copying them back: w + eps - eps drifts. With rho = 0 pass 2 repeats pass 1 and every step is the
-base optimizer's, bit for bit. SAM keeps no state between steps: the base optimizer's moments are all there is to save.
+Weights are restored by copying them back: w + eps - eps drifts. With rho = 0 pass 2 repeats pass 1 and every step is
+the base optimizer's, bit for bit. SAM keeps no state between steps: the base optimizer's moments are all to save.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,9 +63,13 @@ class SAM:
             Diverged: the second gradient is not finite.
         """
         loss = first_pass()
-        has_gradient = [index for index, parameter in enumerate(self._perturbed) if parameter.grad is not None]
-        weights = [self._perturbed[index].data for index in has_gradient]
-        gradients = [self._perturbed[index].grad for index in has_gradient]
+        found = [
+            (name, parameter.data, parameter.grad)
+            for name, parameter in zip(self._names, self._perturbed, strict=True)
+            if parameter.grad is not None
+        ]
+        weights = [weight for _, weight, _ in found]
+        gradients = [gradient for *_, gradient in found]
         norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(1)
         norm = float(torch.linalg.vector_norm(norms))
         if norm == 0 or not torch.isfinite(torch.tensor(norm)):
@@ -74,7 +78,7 @@ class SAM:
             return Ascent(loss, 0.0, norm, {})
         saved = [weight.clone() for weight in weights]
         torch._foreach_add_(weights, gradients, alpha=self.rho / norm)
-        shares = self._shares([self._names[index] for index in has_gradient], norms)
+        shares = self._shares([name for name, *_ in found], norms)
         try:
             risen = second_pass()
         finally:
@@ -86,9 +90,8 @@ class SAM:
     @staticmethod
     def _shares(names: list[str], norms: Tensor) -> dict[str, float]:
         squares = norms.double().square()
-        squares = (squares / squares.sum()).tolist()
         shares: dict[str, float] = {}
-        for name, share in zip(names, squares, strict=True):
+        for name, share in zip(names, (squares / squares.sum()).tolist(), strict=True):
             block = block_of(name)
             shares[block] = shares.get(block, 0.0) + share
         return shares

@@ -180,7 +180,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 
 def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Copy weights into the model; CheckpointError names the first that is missing, extra, of another shape or not finite."""
+    """Copy weights into the model; CheckpointError names the first missing, extra, misshapen or not finite."""
     own = model.state_dict()
     for name in own:
         if name not in weights:

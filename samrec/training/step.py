@@ -78,7 +78,7 @@ class Step:
             loss = self.loss.at_tokens(scores, example.targets).sum() / count
             if not torch.isfinite(loss):
                 raise Diverged(f"expected a finite loss, got {loss.item()}")
-            loss.backward()
+            torch.autograd.backward(loss)
             total = loss.detach().clone()
             self.reduce([total, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
             return total.item()

@@ -4,7 +4,6 @@ Everything random is a function of (seed, stream, epoch): the order of users, th
 killed at any moment and resumed therefore equals an unbroken one bit for bit, on the CPU with one thread count.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,7 +90,9 @@ class Trainer:
                     entry = self.epoch()
                 except (Diverged, NonFiniteScores) as error:
                     self._finish("diverged", str(error))
-                    raise Diverged(f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}") from None
+                    raise Diverged(
+                        f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
+                    ) from None
                 if self.show:
                     score = entry["validation"][self.config.stop_metric]
                     advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
@@ -141,9 +142,7 @@ class Trainer:
             rng = _numpy_generator(self.config.seed, "negatives", epoch)
             drawn = self.sampler.draw(rng, self.token_users, size=self.loss.negatives)
             candidates = np.concatenate([candidates, drawn], axis=1)
-        packed = batches(
-            self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length
-        )
+        packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length)
         for _, places, batch in packed:
             yield Example(
                 batch.to(self.device),
@@ -168,7 +167,9 @@ class Trainer:
             counts.append(len(example.targets))
         mean = float(np.average([ascent.loss for ascent in ascents], weights=counts))
         if mean > DIVERGED_AT * self.chance:
-            raise Diverged(f"expected a loss below {DIVERGED_AT:g} times that of equal scores, {self.chance:.3g}, got {mean:.3g}")
+            raise Diverged(
+                f"expected a loss below {DIVERGED_AT:g} times that of equal scores, {self.chance:.3g}, got {mean:.3g}"
+            )
         return ascents, counts
 
     @property
@@ -182,12 +183,18 @@ class Trainer:
         users = self.model.encode(self.validation.items, self.validation.offsets)
         items, offsets = self.seen
         ranks = rank_targets(
-            users, self.model.item_embedding.weight.detach(), self.validation.targets, items, offsets, self.model.item_count
+            users,
+            self.model.item_embedding.weight.detach(),
+            self.validation.targets,
+            items,
+            offsets,
+            self.model.item_count,
         )
         return scores_of(ranks)
 
     def _weight_norm(self) -> float:
-        return float(torch.stack(torch._foreach_norm([parameter.detach() for parameter in self.named.values()])).double().norm())
+        norms = torch._foreach_norm([parameter.detach() for parameter in self.named.values()])
+        return float(torch.stack(norms).double().norm())
 
     def _sam_entry(self, ascents: list[Ascent], counts: list[int]) -> dict[str, Any]:
         if self.step.sam is None:
