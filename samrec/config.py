@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from samrec.errors import ConfigError
+from samrec.evaluation.metrics import METRICS
 
 
 class RunConfig(BaseModel):
@@ -40,9 +41,11 @@ class RunConfig(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _heads_divide_size(self) -> "RunConfig":
+    def _fields_agree(self) -> "RunConfig":
         if self.size % self.heads:
             raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
+        if self.stop_metric not in METRICS:
+            raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
         return self
 
     @property

@@ -21,13 +21,14 @@ from torch import Tensor
 from torch.func import functional_call
 
 from landscape.devices import choose_device
+from landscape.errors import NonFiniteLoss
 from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
 from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
-from samrec.errors import ConfigError
+from samrec.errors import ConfigError, NonFiniteScores
 from samrec.evaluation.metrics import metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
 from samrec.models.losses import loss_named
@@ -139,7 +140,10 @@ class SequenceObjective:
         """Metrics such as "ndcg@10" of the same users, by full ranking with seen items masked."""
         for name in names:
             metric_name(name)
-        ranks = self.ranks(params)
+        try:
+            ranks = self.ranks(params)
+        except NonFiniteScores as error:  # said in the words of whoever measures
+            raise NonFiniteLoss(str(error)) from None
         return {name: torch.from_numpy(per_user(ranks, name)) for name in names}
 
     def ranks(self, params: Params) -> NDArray[np.float64]:
@@ -236,7 +240,8 @@ def load(
     Args:
         where: the folder, with `@best` or `@last` if wanted.
         users: see `SequenceObjective`, as for all that is not said here.
-        loss: the one it was trained with by default.
+        loss: the one it was trained with by default; its negatives follow the "training" rule whatever the run's own,
+            so that any two runs are measured on the same ones.
         seed: of the subset of users and of the negatives.
         split: whose targets the loss is of.
         device: "auto" is CUDA where there is one.
@@ -274,7 +279,6 @@ def load(
         seed=seed,
         split=split,
         metrics_split=metrics_split,
-        negatives=run.config.negatives,
         tokens=tokens,
         device=choose_device(device),
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),

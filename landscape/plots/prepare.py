@@ -221,9 +221,11 @@ def _notes(surfaces: Sequence[Surface]) -> list[str]:
     first = surfaces[0].x
     if len(set(kinds)) > 1:
         return ["directions differ in kind or seed between surfaces: the pictures are not paired"]
-    second = "" if surfaces[0].y is None else f" and {surfaces[0].y.seed}"
-    plural = "s" if second else ""
-    return [f"direction{plural}: {first.kind}, seed{plural} {first.seed}{second}"]
+    second = surfaces[0].y
+    if second is None:
+        return [f"direction: {first.kind}, seed {first.seed}"]
+    seeds = f"seed {first.seed}" if second.seed == first.seed else f"seeds {first.seed} and {second.seed}"
+    return [f"directions: {first.kind}, {seeds}"]
 
 
 def _drawn(direction: Direction) -> tuple[str, int]:

@@ -33,7 +33,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads of this process.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,

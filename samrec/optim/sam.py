@@ -49,6 +49,7 @@ class SAM:
             for name, parameter in named_parameters.items()
             if group == "all" or is_embedding(name) == (group == "embeddings")
         }
+        self._all = list(named_parameters.values())
         self._names = list(chosen)
         self._perturbed = list(chosen.values())
 
@@ -60,7 +61,7 @@ class SAM:
             second_pass: the same at the weights as they then are, on the same batch, negatives and dropout masks.
 
         Raises:
-            Diverged: the second gradient is not finite.
+            Diverged: a gradient that the base optimizer would take is not finite; the weights are as they were.
         """
         loss = first_pass()
         found = [
@@ -73,7 +74,7 @@ class SAM:
         norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(1)
         norm = float(torch.linalg.vector_norm(norms))
         if norm == 0 or not torch.isfinite(torch.tensor(norm)):
-            check_finite(self._perturbed)
+            check_finite(self._all)
             self.base.step()
             return Ascent(loss, 0.0, norm, {})
         saved = [weight.clone() for weight in weights]
@@ -83,7 +84,7 @@ class SAM:
             risen = second_pass()
         finally:
             torch._foreach_copy_(weights, saved)
-        check_finite(self._perturbed)
+        check_finite(self._all)
         self.base.step()
         return Ascent(loss, risen - loss, norm, shares)
 

@@ -7,6 +7,7 @@ epoch. Randomness is a function of (seed, stream, epoch), so no generator needs 
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -126,13 +127,18 @@ class Run:
         if not path.exists():
             return []
         lines = path.read_bytes().split(b"\n")[:-1]  # a line cut off by a kill has no newline yet
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
         try:
             with (self.path / "history.jsonl").open("a") as file:
                 file.write(json.dumps(entry) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # before the state that counts on it
         except OSError as error:
             raise RunError(f"cannot write {self.path / 'history.jsonl'}: {error.strerror or error}") from None
 

@@ -23,8 +23,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def clear_asides(folder: Path) -> None:
+    """Remove what a kill left of files on their way into the folder."""
+    for aside in folder.glob(".*.aside"):
+        aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from samrec.data.batches import batches, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
-from samrec.errors import Diverged, NonFiniteScores, RunError
+from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores, RunError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_model
@@ -27,11 +27,14 @@ from samrec.models.dropout import Dropout
 from samrec.models.losses import loss_named
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
+from samrec.training.files import clear_asides
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
 
 STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
-DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing
+DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
+# Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of a parameter
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
 
 
@@ -58,6 +61,8 @@ class Trainer:
         self.sampler = NegativeSampler(interactions, rule=self.config.negatives)
         lengths = np.diff(self.sequences.offsets)
         self.trained_on = np.flatnonzero(lengths)
+        if not len(self.trained_on):
+            raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
         self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
@@ -165,10 +170,12 @@ class Trainer:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
             counts.append(len(example.targets))
-        mean = float(np.average([ascent.loss for ascent in ascents], weights=counts))
-        if mean > DIVERGED_AT * self.chance:
+        descended = float(np.average([ascent.loss + ascent.sharpness for ascent in ascents], weights=counts))
+        if descended > DIVERGED_AT * self.chance:
+            where = "a loss" if self.step.sam is None else "a loss at the perturbed weights"
             raise Diverged(
-                f"expected a loss below {DIVERGED_AT:g} times that of equal scores, {self.chance:.3g}, got {mean:.3g}"
+                f"expected {where} below {DIVERGED_AT:g} times that of equal scores, {self.chance:.3g}, "
+                f"got {descended:.3g}"
             )
         return ascents, counts
 
@@ -214,16 +221,19 @@ class Trainer:
         return moments
 
     def _resume(self) -> Position:
+        clear_asides(self.run.path)
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
         if not state.weights:
             return state.position
-        load_weights(self.model, state.weights, self.run.path / "state.safetensors")
+        path = self.run.path / "state.safetensors"
+        load_weights(self.model, state.weights, path)
         for name, parameter in self.named.items():
-            prefix = f"{name}/"
-            self.optimizer.state[parameter] = {
-                key.removeprefix(prefix): value for key, value in state.moments.items() if key.startswith(prefix)
-            }
+            for key in MOMENTS:
+                moment = state.moments.get(f"{name}/{key}")
+                if moment is None or moment.shape not in (parameter.shape, torch.Size()):
+                    raise CheckpointError(f"expected Adam's {key} of {name} in {path}, got none of its shape")
+                self.optimizer.state[parameter][key] = moment.to(self.device)
         return state.position
 
     def _finish(self, reason: str, message: str = "") -> None:

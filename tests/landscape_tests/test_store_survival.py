@@ -132,6 +132,7 @@ def test_a_writer_killed_twenty_times_loses_no_finished_point(writers, path):
 
         done = np.flatnonzero(surface.status)
         assert finished <= set(done.tolist()), f"kill {kill}"
+        finished |= set(done.tolist())  # a point may be finished and its writer killed before it could say so
         for name, expected in stores.values_at(done).items():
             np.testing.assert_array_equal(surface.values[name].reshape(-1)[done], expected)
     assert 0 < len(finished) < size, "the kills were meant to come in the middle"
