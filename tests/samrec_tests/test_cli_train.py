@@ -1,0 +1,170 @@
+"""`samrec train` from the command line: exit codes, one line an error, JSON alone, Ctrl-C and on again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from samrec_tests import small_runs
+
+from samrec.cli.main import main
+from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
+from samrec.training.checkpoint import Run
+from samrec.training.files import read_tensors, write_tensors
+from samrec.training.trainer import train
+
+SMALL = ["--size", "8", "--layers", "1", "--max-length", "16", "--batch-size", "20", "--device", "cpu"]
+
+
+@pytest.fixture
+def samrec(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    write_s3rec_text(small_runs.data(), tmp_path / "data.txt")
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return command
+
+
+def train_arguments(*more, out="run", epochs=2):
+    return ["train", "--data", "data.txt", "--out", out, "--epochs", epochs, *SMALL, *more]
+
+
+def assert_one_line(outcome, *words):
+    code, out, err = outcome
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+def test_a_run_is_summed_up_in_a_line(samrec, tmp_path):
+    code, out, err = samrec(*train_arguments("--rho", 0.05))
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert out.startswith("SAMRec (rho 0.05), seed 0: best epoch ")
+    assert "stopped by cap, 12 gradients" in out
+    assert Run(tmp_path / "run").config.data == str(tmp_path / "data.txt")  # found from any folder
+
+
+def test_json_is_all_there_is_on_stdout(samrec):
+    code, out, err = samrec(*train_arguments("--json"))
+    record = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (record["status"], record["stopped"], record["cost"]["gradients"]) == ("finished", "cap", 6)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_dry_run_writes_nothing(as_json, samrec, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = samrec(*train_arguments("--dry-run", "--rho", 0.05, *(["--json"] if as_json else [])))
+    assert (code, err) == (0, "")
+    assert sorted(tmp_path.rglob("*")) == before
+    if as_json:
+        cost = json.loads(out)
+        assert (cost["steps_an_epoch"], cost["gradients_to_the_cap"]) == (3, 12)
+    else:
+        assert "gradients to the cap: 12" in out
+
+
+def test_a_diverged_run_leaves_with_3_and_its_record(samrec, tmp_path):
+    code, out, err = samrec(*train_arguments("--rho", "1e6"))
+    assert (code, out) == (3, "")
+    assert err.startswith("error: diverged in epoch 1: ")
+    assert err.count("\n") == 1
+    assert Run(tmp_path / "run").record["status"] == "diverged"
+
+
+def test_a_run_there_already_is_misuse_unless_resumed(samrec):
+    _, first, _ = samrec(*train_arguments("--json"))
+    assert_one_line(samrec(*train_arguments()), "expected no run in run", "resume")
+    assert samrec(*train_arguments("--resume", "--json")) == (0, first, "")
+    assert_one_line(samrec(*train_arguments("--resume", "--seed", 1)), "seed 0 there, 1 asked")
+    write_s3rec_text(small_runs.data(seed=1), "data.txt")
+    assert_one_line(samrec(*train_arguments("--resume")), "was trained on")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--rho", "-1"), "rho"),
+        (("--rho", "inf"), "rho"),
+        (("--rho", "nan"), "rho"),
+        (("--loss", "hinge"), "loss"),
+        (("--sam-group", "head"), "sam_group"),
+        (("--size", "9"), "heads"),
+        (("--dropout", "1"), "dropout"),
+        (("--threads", "0"), "threads"),
+        (("--device", "abacus"), "abacus"),
+        (("--epoch-count", "3"), "epoch-count"),
+    ],
+)
+def test_misuse_is_one_line(arguments, word, samrec, tmp_path):
+    assert_one_line(samrec(*train_arguments(*arguments)), word)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_is_not_there_is_one_line(samrec):
+    assert_one_line(samrec("train", "--data", "nowhere.txt", "--out", "run"), "nowhere.txt")
+
+
+def misshapen(tensors, name):
+    tensors[name] = tensors[name][:-1].contiguous()
+
+
+def poisoned(tensors, name):
+    tensors[name][1] = torch.nan
+
+
+def missing(tensors, name):
+    del tensors[name]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"), [(misshapen, "shape (202, 8)"), (poisoned, "NaN or infinity"), (missing, "got none")]
+)
+def test_weights_that_do_not_fit_are_one_line(spoil, word, samrec, tmp_path):
+    samrec(*train_arguments(epochs=1))
+    tensors, metadata = read_tensors(tmp_path / "run" / "best.safetensors")
+    spoil(tensors, "item_embedding.weight")
+    write_tensors(tmp_path / "run" / "best.safetensors", tensors, metadata)
+    assert_one_line(samrec("evaluate", "run"), "item_embedding.weight", word)
+
+
+def test_a_state_cut_short_is_one_line(samrec, tmp_path):
+    samrec(*train_arguments(epochs=1))
+    Run(tmp_path / "run").update(status="running")
+    state = tmp_path / "run" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    assert_one_line(samrec(*train_arguments("--resume", epochs=1)), "whole safetensors file")
+
+
+def test_ctrl_c_leaves_with_130_and_a_run_that_goes_on(samrec, tmp_path):
+    epochs = ["--patience", "30", "--rho", "0.05"]
+    arguments = list(map(str, train_arguments(*epochs, out="interrupted", epochs=30)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from samrec.cli.main import main; main()", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (tmp_path / "interrupted" / "state.safetensors").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.strip().splitlines()) == (130, "", ["interrupted"])
+    interrupted = Run(tmp_path / "interrupted")
+    assert interrupted.record["status"] == "running"
+    assert 1 <= interrupted.state().position.epoch < 30
+    data = read_s3rec_text(tmp_path / "data.txt")
+    resumed = train(interrupted.config, data, interrupted.path, resume=True)
+    small_runs.assert_same_runs(resumed, train(interrupted.config, data, tmp_path / "unbroken"))
