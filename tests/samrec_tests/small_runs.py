@@ -35,11 +35,6 @@ def trained(path, *, resume=False, **changes):
     return train(config(**changes), data(), path, resume=resume)
 
 
-def train_until_killed(path, changes):
-    """What a process that will be killed does; a function of a module, so that another process finds it."""
-    trained(path, resume=True, **changes)
-
-
 def history(run):
     """The history without what a clock said."""
     return [{name: value for name, value in entry.items() if name not in SECONDS} for entry in run.history()]

@@ -1,0 +1,65 @@
+"""The notebook of the demo's store is kept without outputs, and runs from top to bottom in an empty folder."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "demo.ipynb"
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebook")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))  # not the settings of whoever runs the tests
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "jupyter"))
+        notebook = nbformat.read(NOTEBOOK, as_version=4)
+        NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return notebook
+
+
+def outputs_after(notebook, word):
+    """The kinds of output of the code cell that holds this word."""
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and word in cell.source)
+    return {kind: data for output in cell.outputs for kind, data in output.get("data", {}).items()}
+
+
+def test_it_is_kept_without_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_no_cell_warns(executed):
+    said = [output.text for cell in executed.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [f"matplotlib_figures.{name}(" for name in ("contour", "spectrum", "sharpness", "curve")] + ["slices.plot"],
+)
+def test_every_figure_is_shown(executed, word):
+    assert len(outputs_after(executed, word)["image/png"]) > 5_000
+
+
+def test_the_relief_can_be_turned(executed):
+    figure = outputs_after(executed, "plotly_figures.relief(")["application/vnd.plotly.v1+json"]
+    assert [trace["type"] for trace in figure["data"]].count("surface") == 2
+
+
+def test_tables_show_scores_differences_and_both_ends_of_the_spectrum(executed):
+    scores = outputs_after(executed, "markdown([runs, scores, differences])")["text/markdown"]
+    assert "## Test scores" in scores
+    assert "| samrec − sasrec | NDCG@10 |" in scores
+    geometry = outputs_after(executed, "markdown([geometry])")["text/markdown"]
+    assert "λ_max" in geometry
+    assert "λ_min" in geometry
+
+
+def test_xarray_shows_named_axes_and_one_slice_of_both_runs(executed):
+    assert "(alpha: 9, beta: 9)" in outputs_after(executed, "xarray.open_dataset")["text/plain"]
+    assert "sasrec" in outputs_after(executed, "slices.to_pandas()")["text/plain"]
