@@ -34,7 +34,9 @@ def test_it_is_kept_without_outputs():
 
 
 def test_no_cell_warns(executed):
-    said = [output.text for cell in executed.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    said = [
+        output.text for cell in executed.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
+    ]
     assert said == []
 
 
@@ -62,4 +64,4 @@ def test_tables_show_scores_differences_and_both_ends_of_the_spectrum(executed):
 
 def test_xarray_shows_named_axes_and_one_slice_of_both_runs(executed):
     assert "(alpha: 9, beta: 9)" in outputs_after(executed, "xarray.open_dataset")["text/plain"]
-    assert "sasrec" in outputs_after(executed, "slices.to_pandas()")["text/plain"]
+    assert "<th>sasrec</th>" in outputs_after(executed, "slices.to_pandas()")["text/html"]
