@@ -7,7 +7,6 @@ be running: two threads on two cores lose far more than half of their speed to a
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from torch import Tensor
 from landscape.curvature.products import hessian_product
 from landscape.executors.here import Here, Pool
 from landscape.grid import Grid, parse_axis
+from landscape.memory import peak_memory_mib
 from landscape.objective import gradient_at, loss_at
 from landscape.surface.resume import surface_task
 from samrec.config import make_config
@@ -42,7 +42,6 @@ from samrec.training.trainer import Trainer
 
 PADDED_CHUNK = 256  # users: of 128, 256, 512 and 1024 the fastest for the padded loss and gradient
 POINTS = 12  # of a surface, enough to see a pool at its pace
-GIBIBYTE = 1 << 30
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -258,7 +257,7 @@ def ranking_alone(data: str) -> int:
     sequences, seen = evaluation_sequences(interactions, "test"), seen_items(interactions, "test")
     began = time.perf_counter()
     full_ranks(model, sequences, seen, interactions.item_count)
-    print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIBIBYTE)
+    print(time.perf_counter() - began, peak_memory_mib() / 1024)
     return 0
 
 

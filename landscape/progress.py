@@ -1,6 +1,7 @@
 """A progress bar for long measurements, in terminals and notebooks; nothing at all where nobody watches."""
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from typing import Protocol
@@ -18,7 +19,8 @@ class Advance(Protocol):
 def progress(description: str, total: int | None) -> Iterator[Advance]:
     """Show how far `total` steps are (None: not known), with the time left, on stderr.
 
-    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean.
+    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean. In a notebook it takes
+    ipywidgets, and is silent without.
     """
     if not _is_watched():
         yield _nothing
@@ -62,4 +64,5 @@ def _is_watched() -> bool:
         return True
     shell = sys.modules.get("IPython")  # never imported here: a notebook has it already
     found = shell.get_ipython() if shell is not None else None
-    return found is not None and type(found).__name__ == "ZMQInteractiveShell"
+    in_notebook = found is not None and type(found).__name__ == "ZMQInteractiveShell"
+    return in_notebook and importlib.util.find_spec("ipywidgets") is not None

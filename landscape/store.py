@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import difflib
 import importlib.metadata
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -206,6 +207,22 @@ class Store:
             checkpoint_hash = self._check_origin(file, held, "sharpness", report, replace)
             schema.write_sharpness(_fresh(file, "sharpness", report.name), report, checkpoint_hash)
 
+    def check_origin(
+        self, kind: Literal["curvature", "sharpness"], name: str, checkpoint: Checkpoint, provenance: Provenance
+    ) -> None:
+        """Refuse before measuring what adding under this name would refuse after it.
+
+        Raises:
+            StoreMismatch: other weights under the checkpoint's name, or a record of another checkpoint or objective.
+        """
+        with files.opened(self.path) as file:
+            there = file.get("checkpoints", {}).get(checkpoint.name)
+            if there is not None and there.attrs["hash"] != checkpoint.hash:
+                self._mismatch("checkpoint", checkpoint.name, "weights", there.attrs["hash"], checkpoint.hash)
+            held = file.get(kind, {}).get(name)
+            if held is not None:
+                self._check_held(held, kind, name, checkpoint.name, checkpoint.hash, provenance)
+
     def add_table(self, kind: TableKind, table: Table) -> None:
         """Add a table, or replace the one of this name."""
         with self._changed(_table_kind(kind), table.name) as (file, _):
@@ -241,13 +258,18 @@ class Store:
         """The checkpoint's hash, after refusing a group of other weights or another objective."""
         checkpoint_hash = self._checkpoint_hash(file, record.checkpoint)
         if held is not None and not replace:
-            if held.attrs["checkpoint_hash"] != checkpoint_hash:
-                was = held.attrs["checkpoint"], held.attrs["checkpoint_hash"]
-                self._mismatch(what, record.name, "checkpoint", was, (record.checkpoint, checkpoint_hash))
-            objective = _objective_of(schema.read_provenance(held))
-            if objective != _objective_of(record.provenance):
-                self._mismatch(what, record.name, "objective", objective, _objective_of(record.provenance))
+            self._check_held(held, what, record.name, record.checkpoint, checkpoint_hash, record.provenance)
         return checkpoint_hash
+
+    def _check_held(
+        self, held: Any, what: str, name: str, checkpoint: str, checkpoint_hash: str, provenance: Provenance
+    ) -> None:
+        if held.attrs["checkpoint_hash"] != checkpoint_hash:
+            was = held.attrs["checkpoint"], held.attrs["checkpoint_hash"]
+            self._mismatch(what, name, "checkpoint", was, (checkpoint, checkpoint_hash))
+        objective = _objective_of(schema.read_provenance(held))
+        if objective != _objective_of(provenance):
+            self._mismatch(what, name, "objective", objective, _objective_of(provenance))
 
     def _difference(self, file: Any, held: Any, surface: Surface) -> tuple[str, Any, Any] | None:
         """What keeps a surface in the store from being this one: (what, held, came)."""
@@ -272,6 +294,8 @@ class Store:
         return None
 
     def _mismatch(self, what: str, name: str, part: str, held: Any, came: Any) -> None:
+        if part == "objective":
+            held, came = _what_differs(held, came)
         raise StoreMismatch(
             f"{self.path} holds {what} {name!r} of another {part}: expected {held}, got {came}; "
             "take another name or another store"
@@ -309,6 +333,14 @@ def _table_kind(kind: TableKind) -> TableKind:
 
 def _objective_of(provenance: Provenance) -> str:
     return schema.as_json(provenance.objective)
+
+
+def _what_differs(held: str, came: str) -> tuple[str, str]:
+    """Of two objectives' settings, those in which they differ."""
+    one, other = json.loads(held), json.loads(came)
+    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    was, comes = (", ".join(f"{name} {side.get(name)}" for name in names) for side in (one, other))
+    return was, comes
 
 
 def _axis(values: NDArray[np.float64] | None) -> str:

@@ -23,7 +23,7 @@ class RunConfig(BaseModel):
     max_length: int = Field(default=50, ge=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     batch_size: int = Field(default=256, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     epochs: int = Field(default=200, ge=1)  # a cap
     patience: int = Field(default=10, ge=1)  # epochs without a better validation score
     stop_metric: str = "NDCG@20"
@@ -31,7 +31,7 @@ class RunConfig(BaseModel):
     sam: bool = False  # two passes a step even where rho is 0
     sam_group: Literal["all", "body", "embeddings"] = "all"
     sam_dropout: Literal["replayed", "fresh"] = "replayed"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)  # as a store holds it
 
     @model_validator(mode="before")
     @classmethod
@@ -65,5 +65,6 @@ def make_config(**values: Any) -> RunConfig:
         return RunConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from None
+        where = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {said}, got {first['input']!r}" if where else said) from None

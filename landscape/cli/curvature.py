@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import emit
+from landscape.cli.running import LARGEST_SEED, emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def curvature(
     max_products: Annotated[int, typer.Option(help="Products at most, for each eigenvalue.")] = 300,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the starts and of what the objective draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the starts and of what the objective draws.")
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
     replace: Annotated[bool, typer.Option(help="Replace a record of other weights or settings.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
@@ -47,14 +49,15 @@ def curvature(
         _say_cost(objectives, (top + 1) * max_products, as_json)
         return
     from landscape.curvature.power import eigenpairs_of
-    from landscape.describe import checkpoint_record
+    from landscape.describe import checkpoint_record, provenance
     from landscape.store import Store
 
     records: list[Eigenpairs] = []
     for checkpoint, record, objective in objectives:
         described = checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
-            writer.add_checkpoint(described, replace=replace)
+            if not replace:
+                writer.check_origin("curvature", record, described, provenance(objective, ""))
             pairs = eigenpairs_of(
                 objective,
                 name=record,
@@ -65,6 +68,7 @@ def curvature(
                 max_products=max_products,
                 command=" ".join(["landscape", *sys.argv[1:]]),
             )
+            writer.add_checkpoint(described, replace=replace)
             writer.add_eigenpairs(pairs, replace=replace)
         records.append(pairs)
     settled = all(pairs.converged.all() for pairs in records)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import InvalidArgument
+from landscape.memory import peak_memory_mib
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -56,12 +57,4 @@ def cost_of(step: Callable[[], object]) -> dict[str, float]:
     started = time.perf_counter()
     step()
     seconds = time.perf_counter() - started
-    return {"seconds_a_step": seconds, "memory_mib": _peak_memory()}
-
-
-def _peak_memory() -> float:
-    import resource
-    import sys
-
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 2**10
+    return {"seconds_a_step": seconds, "memory_mib": peak_memory_mib()}

@@ -1,7 +1,8 @@
 """How commands are found, run and reported: imported when run, one line an error, exit codes that mean something.
 
-Exit 0 fine, 2 misuse or unusable input, 3 ran but did not settle or diverged, 130 interrupted; 1 is left to bugs and
-their traceback. A command ends with 2 by raising one of the package's errors and with 3 by `raise typer.Exit(3)`.
+Exit 0 fine, 2 misuse, unusable input, no room on disk or in memory, 3 ran but did not settle or diverged, 130
+interrupted, 141 nobody reads the output any more; 1 is left to bugs and their traceback. A command ends with 2 by
+raising one of the package's errors and with 3 by `raise typer.Exit(3)`.
 """
 
 import dataclasses
@@ -9,12 +10,16 @@ import difflib
 import importlib
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 import typer
 import typer.core
+
+LARGEST_SEED = 2**63 - 1  # what a store and every generator can hold
+NO_MEMORY = ("can't allocate memory", "out of memory")  # how torch says it, in a plain RuntimeError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,11 +82,17 @@ def _no_options() -> None:
 def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
     """Run the app on the arguments of this process and leave with the right exit code.
 
-    `errors` are the base classes of errors raised on purpose: one line on stderr, exit code from their `exit_code`.
+    `errors` are the base classes of errors raised on purpose: one line on stderr, exit code from their `exit_code`. An
+    error of a loader's own package counts as such if its class has an `exit_code`, which must be a number.
     """
     command = typer.main.get_command(app)
+    outcome: Any
     try:
         outcome = command.main(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        outcome = 141
     except KeyboardInterrupt:
         outcome = 130
     except typer.Abort:
@@ -90,9 +101,16 @@ def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
         _say(error)
         outcome = getattr(error, "exit_code", 2)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # not typer's own: a bug, with its traceback
+        if hasattr(error, "format_message"):  # typer's own
+            outcome = _misused(error)
+        elif isinstance(getattr(error, "exit_code", None), int):
+            _say(error)
+            outcome = error.exit_code  # type: ignore[attr-defined]
+        elif (trouble := _trouble(error)) is not None:
+            _say(trouble)
+            outcome = 2
+        else:  # a bug, with its traceback
             raise
-        outcome = _misused(error)
     code = outcome if isinstance(outcome, int) else 0
     if code == 130:
         print("interrupted", file=sys.stderr)
@@ -134,13 +152,23 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _say(error: Exception) -> None:
+def _trouble(error: Exception) -> str | None:
+    """What the machine lacks: memory, room on disk, a right to a file. None for any other error."""
+    text = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(no in text for no in NO_MEMORY)):
+        return f"expected this to fit into memory: {text or 'it does not'}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"cannot read or write {error.filename}: {error.strerror}"
+    return None
+
+
+def _say(error: Exception | str) -> None:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def _misused(error: Any) -> int:
     context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message())
         return 0 if context is not None and context.parent is None else 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.cli.measuring import cost_of, numbers, opened
-from landscape.cli.running import emit
+from landscape.cli.running import LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -26,7 +26,9 @@ def sharpness(
     pairs: Annotated[int, typer.Option(help="Antithetic pairs of noise for each sigma.")] = 20,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise and of what the objective draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the noise and of what the objective draws.")
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
     replace: Annotated[bool, typer.Option(help="Replace a record of other weights or settings.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
@@ -46,7 +48,7 @@ def sharpness(
     if dry_run:
         _say_cost(objectives, sum(map(len, steps.values())) + 2 * pairs * sum(map(len, noise.values())), as_json)
         return
-    from landscape.describe import checkpoint_record
+    from landscape.describe import checkpoint_record, provenance
     from landscape.sharpness.summary import sharpness_report
     from landscape.store import Store
 
@@ -54,7 +56,8 @@ def sharpness(
     for checkpoint, record, objective in objectives:
         described = checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
-            writer.add_checkpoint(described, replace=replace)
+            if not replace:
+                writer.check_origin("sharpness", record, described, provenance(objective, ""))
             report = sharpness_report(
                 objective,
                 name=record,
@@ -66,6 +69,7 @@ def sharpness(
                 eigenpairs=_matching(writer, record, checkpoint, objective),
                 command=" ".join(["landscape", *sys.argv[1:]]),
             )
+            writer.add_checkpoint(described, replace=replace)
             writer.add_sharpness(report, replace=replace)
         reports.append(report)
     payload = {

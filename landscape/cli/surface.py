@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import emit
+from landscape.cli.running import LARGEST_SEED, emit
 from landscape.grid import Grid, parse_axis
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ def surface(
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    seed: Annotated[int, typer.Option(help="Of the directions and of what the objective draws.")] = 0,
-    direction_seed: Annotated[int | None, typer.Option(help="Of the directions, where it is to differ.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions and of what the objective draws.")
+    ] = 0,
+    direction_seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions, where it is to differ.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name in the store; CHECKPOINT-1d or -2d by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch in this process.")] = None,

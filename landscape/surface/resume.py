@@ -78,6 +78,8 @@ def compute_surface(
         provenance=provenance(objective, command),
     )
     with Store.write(store_path) as store:
+        if name in store.names("surfaces"):
+            store.add_surface(wanted)  # refuses another one before anything is changed
         store.add_checkpoint(checkpoint)
         held = store.add_surface(wanted)
         pending = held.status.reshape(-1) == Status.PENDING

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import emit
+from landscape.cli.running import LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from samrec.experiments.compare import Comparison
@@ -27,10 +27,12 @@ def compare(
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
     max_products: Annotated[int, typer.Option(help="Hessian products at most, for each eigenvalue.")] = 500,
     workers: Annotated[int, typer.Option(help="One-thread processes that measure points.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of users, negatives, directions, starts and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of users, negatives, directions, starts and noise.")
+    ] = 0,
     data: Annotated[str | None, typer.Option(help="Where the runs' data lies now: a name or a file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads of this process.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:

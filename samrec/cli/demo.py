@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli.running import LARGEST_SEED
+
 RHO = 0.1
 EPOCHS = 10
 POINTS = 13
@@ -15,10 +17,10 @@ TOLERANCE = 1e-2
 
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for runs, store, figures and tables.")] = Path("samrec-demo"),
-    seed: Annotated[int, typer.Option(help="Of training and of everything measured.")] = 0,
-    epochs: Annotated[int, typer.Option(help="At most this many for each run.")] = EPOCHS,
-    surface_points: Annotated[int, typer.Option(help="Points a side of each surface.")] = POINTS,
-    threads: Annotated[int | None, typer.Option(help="Threads of this process.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of training and of everything measured.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="At most this many for each run.")] = EPOCHS,
+    surface_points: Annotated[int, typer.Option(min=2, help="Points a side of each surface.")] = POINTS,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Train SASRec and SAMRec on embedded synthetic data, and compare them: tables, figures and a store.

@@ -34,17 +34,17 @@ def open_data(
     if not wanted.strip():
         raise DataError("expected the name of a data set or a file, got an empty name")
     path = Path(wanted).expanduser()
-    if path.is_file() or path.parent != Path():
+    if path.is_file() or path.parent != Path() or path in (Path(), Path("..")) or wanted.endswith(("/", os.sep)):
         return read_s3rec_text(_existing(path), strict=strict)
-    wanted = wanted.removesuffix(".txt")
+    name = wanted.removesuffix(".txt")
     folders = data_folders(data_dir)
     for folder in folders:
         known = _names_in(folder)
         alike = {name.casefold(): file for name, file in known.items()}
-        found = known.get(wanted) or alike.get(wanted.casefold())
+        found = known.get(name) or alike.get(name.casefold())
         if found is not None:
             return read_s3rec_text(found, strict=strict)
-    raise DataError(_unknown(wanted, folders))
+    raise DataError(_unknown(name, folders, is_file_name=name != wanted))
 
 
 def data_folders(data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -84,8 +84,9 @@ def _existing(path: Path) -> Path:
     raise DataError(f"there is no file {path}{_did_you_mean(path.name, beside)}")
 
 
-def _unknown(wanted: str, folders: list[Path]) -> str:
+def _unknown(wanted: str, folders: list[Path], *, is_file_name: bool) -> str:
     known = {SYNTHETIC: SYNTHETIC}
+    folders = [Path(), *folders] if is_file_name else folders
     for folder in folders:
         known.update({name.casefold(): name for name in _names_in(folder)})
     looked = ", ".join(str(folder) + ("" if folder.is_dir() else " (not there)") for folder in folders)

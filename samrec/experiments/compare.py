@@ -29,7 +29,18 @@ from samrec.evaluation.evaluate import Evaluation, evaluate_run
 from samrec.evaluation.metrics import METRICS, metric_name
 from samrec.evaluation.paired import PairedSeeds, PairedUsers, paired_seeds, paired_users
 from samrec.experiments.members import Member, Pair, methods_of, open_members, pairs_of
+from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
+
+LEAST = {
+    "surface_points": 2,
+    "users": 1,
+    "surface_users": 1,
+    "workers": 1,
+    "max_products": 1,
+    "sharpness_pairs": 2,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +62,16 @@ class Options:
     sharpness_pairs: int = 20
 
     def __post_init__(self) -> None:
-        if self.surface_points < 2:
-            raise ConfigError(f"expected at least 2 surface points a side, got {self.surface_points}")
         if not 0 < self.span < float("inf"):
             raise ConfigError(f"expected a positive span, got {self.span}")
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(f"expected a relative tolerance between 0 and 1, got {self.tolerance}")
+        for name, least in LEAST.items():
+            number = getattr(self, name)
+            if number is not None and number < least:
+                raise ConfigError(f"expected {name.replace('_', ' ')} of at least {least}, got {number}")
+        if self.loss is not None:
+            loss_named(self.loss)
         for metric in self.metrics:
             metric_name(metric)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.store import Store
+from samrec.errors import RunError
 
 ENDINGS = (".png", ".pdf")
 
@@ -22,7 +23,10 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
     from landscape.plots import matplotlib_figures, plotly_figures, prepare
 
     folder = folder or figure_folder(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder} for figures: {error.strerror or error}") from None
     written = []
     with Store.read(path) as store:
         runs = [str(name) for name in store.table("comparisons", "runs").columns["run"]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.records import Eigenpairs, SharpnessReport, Table
 from landscape.store import Store
+from samrec.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -71,10 +72,15 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def write_markdown(path: Path, sections: Sequence[Section]) -> None:
-    """Written aside, then renamed."""
+    """Written aside, then renamed; RunError if it cannot be."""
     aside = path.with_name(path.name + ".aside")
-    aside.write_text(markdown(sections), encoding="utf-8")
-    aside.replace(path)
+    try:
+        aside.write_text(markdown(sections), encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _runs(table: Table) -> Section:

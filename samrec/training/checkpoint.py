@@ -4,6 +4,7 @@
 epoch. Randomness is a function of (seed, stream, epoch), so no generator needs saving. No pickle is written or read.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -26,6 +27,7 @@ from samrec.models.sasrec import SASRec
 from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 
 FORMAT = "samrec run 1"
+FIELDS = {"config": dict, "item_count": int, "fingerprints": dict, "status": str}  # of run.json, that all rely on
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Run:
         self.record = read_json(self.path / "run.json")
         if self.record.get("format") != FORMAT:
             raise RunError(f"expected a run folder of format {FORMAT!r}, got {self.record.get('format')!r} in {path}")
+        for name, kind in FIELDS.items():
+            if not isinstance(self.record.get(name), kind):
+                raise RunError(f"expected {name} in {self.path / 'run.json'}, got none that can be used")
 
     @cached_property
     def config(self) -> RunConfig:
@@ -128,9 +133,13 @@ class Run:
             return []
         lines = path.read_bytes().split(b"\n")[:-1]  # a line cut off by a kill has no newline yet
         try:
-            return [json.loads(line) for line in lines]
+            entries = [json.loads(line) for line in lines]
         except ValueError as error:
             raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or not {"epoch", "validation"} <= entry.keys():
+                raise RunError(f"expected an epoch and its validation in line {number} of {path}, got something else")
+        return entries
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
@@ -146,6 +155,13 @@ class Run:
         """Drop what came after `epoch`."""
         kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["epoch"] <= epoch]
         write_bytes(self.path / "history.jsonl", "".join(kept).encode())
+
+    def discard(self) -> None:
+        """Take back a run that was made and cannot be trained; the folder stays if something else is in it."""
+        (self.path / "run.json").unlink(missing_ok=True)
+        (self.path / "history.jsonl").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def update(self, **fields: Any) -> None:
         """Change fields of run.json."""

@@ -1,12 +1,12 @@
 """What a training run would cost, from one step of it."""
 
-import resource
 import tempfile
 import time
 from typing import Any
 
 import torch
 
+from landscape.memory import peak_memory_mib
 from samrec.config import RunConfig
 from samrec.data.interactions import Interactions
 from samrec.training.checkpoint import create_run
@@ -29,5 +29,5 @@ def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torc
         "steps_an_epoch": steps,
         "gradients_to_the_cap": steps * trainer.step.gradients * config.epochs,
         "seconds_an_epoch_without_validation": round(steps * seconds, 2),
-        "peak_memory_mib_so_far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib_so_far": round(peak_memory_mib()),
     }

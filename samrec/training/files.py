@@ -43,7 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or a RunError that names the file."""
     try:
         content = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"expected a run folder with {path.name}, got {path.parent} without one") from None
     except (OSError, ValueError) as error:
         raise RunError(f"expected JSON in {path}, got {error}") from None

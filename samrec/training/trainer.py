@@ -277,13 +277,14 @@ def train(
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
-    if resume and (path / "run.json").exists():
+    new = not (resume and (path / "run.json").exists())
+    if not new:
         run = Run(path)
         run.check_data(interactions)
         changed = [
-            f"{name} {old!r} there, {new!r} asked"
-            for name, new in config.model_dump().items()
-            if name != "data" and (old := getattr(run.config, name)) != new
+            f"{name} {old!r} there, {asked!r} asked"
+            for name, asked in config.model_dump().items()
+            if name != "data" and (old := getattr(run.config, name)) != asked
         ]
         if changed:
             raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
@@ -293,7 +294,13 @@ def train(
         run = create_run(path, config, interactions)
     if on_start:
         on_start(run)
-    return Trainer(run, interactions, device=device, show=show).fit()
+    try:
+        trainer = Trainer(run, interactions, device=device, show=show)
+    except Exception:  # data too short, a model too large: nothing was trained
+        if new:
+            run.discard()
+        raise
+    return trainer.fit()
 
 
 def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
