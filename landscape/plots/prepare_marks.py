@@ -14,8 +14,9 @@ from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Tab
 from landscape.store import Store
 
 INTERVAL = 1.959964
+MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
-SILENT = ("seed", "draws", "restarts", "iterations", "pairs")  # settings that do not make another measure
+SILENT = ("seed", "draws", "restarts", "iterations", "pairs", "residual")  # settings that do not make another measure
 
 
 def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
@@ -33,7 +34,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
             for pairs, factor in zip(chosen, factors, strict=True)
             for side in (-1, 1)
         ]
-        scale = scale_of(title, *ends, np.zeros(1), allow_log=False)
+        scale = scale_of(title, *ends, np.zeros(1), allow_log=False).with_fewer_ticks(MOST_TICKS)
         marks = []
         for row, (pairs, factor, label) in enumerate(zip(chosen, factors, labels, strict=True)):
             value, bar = factor * pairs.values, factor * pairs.residuals
@@ -77,14 +78,20 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     every = [measure for report in chosen for measure in report.measures]
     if any(measure.standard_error is not None for measure in every):
         notes.append("bars: 95 % intervals")
-    notes += [f"{_title(m)}: {m.note}" for m in every if m.note]
-    return MarksData(tuple(panels), tuple(labels), tuple(dict.fromkeys(notes)))
+    if any("residual" in measure.setting for measure in every):
+        notes.append("of λmax × ‖w‖²: residuals")
+    remarks: dict[str, dict[str, None]] = {}
+    for measure in every:
+        if measure.note:
+            remarks.setdefault(measure.note, {})[_title(measure)] = None
+    notes += [f"{' and '.join(titles)}: {remark}" for remark, titles in remarks.items()]
+    return MarksData(tuple(panels), tuple(labels), tuple(notes))
 
 
 def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], labels: Sequence[str]) -> MarksPanel:
     radius = next((key for group in groups for m in group if (key := _radius(m))), None)
     values = [np.array([m.value for m in group]) for group in groups]
-    reaches = [np.array([INTERVAL * (m.standard_error or 0.0) for m in group]) for group in groups]
+    reaches = [np.array([_reach(m) for m in group]) for group in groups]
     name = "rise of the loss" if radius else "value"
     bottoms = [array - reach for array, reach in zip(values, reaches, strict=True)]
     tops = [array + reach for array, reach in zip(values, reaches, strict=True)]
@@ -121,8 +128,8 @@ def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], l
     return MarksPanel(title, radius or "", categories, (-0.5, len(categories) - 0.5), scale, _room(scale), tuple(marks))
 
 
-def prepare_scores(store: Store, name: str = "") -> MarksData:
-    """Ranking scores with 95 % intervals, a place a metric.
+def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()) -> MarksData:
+    """Ranking scores with 95 % intervals, a place a metric; of all checkpoints in the table unless some are named.
 
     The table (kind "comparisons") has a row for each checkpoint and metric in the columns `checkpoint`, `metric`,
     `value` and `standard_error` (NaN: none); other columns are left alone. Its attribute `level` says over what the
@@ -131,7 +138,10 @@ def prepare_scores(store: Store, name: str = "") -> MarksData:
     held = store.names("comparisons")
     table = store.table("comparisons", name or (held[0] if held else "scores"))
     columns = _columns(table)
-    checkpoints = sorted(set(columns["checkpoint"]))  # as elsewhere, so that colours agree between figures
+    there = sorted(set(columns["checkpoint"]))  # as elsewhere, so that colours agree between figures
+    if unknown := [checkpoint for checkpoint in checkpoints if checkpoint not in there]:
+        raise InvalidArgument(f"expected checkpoints out of {', '.join(there)}, got {', '.join(unknown)}")
+    checkpoints = list(checkpoints) or there
     metrics = list(dict.fromkeys(columns["metric"]))
     families = list(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     value = np.asarray(table.columns["value"], dtype=np.float64)
@@ -174,6 +184,11 @@ def _columns(table: Table) -> dict[str, list[str]]:
     return {name: [str(entry) for entry in table.columns[name]] for name in ("checkpoint", "metric")}
 
 
+def _reach(measure: SharpnessMeasure) -> float:
+    """Half a bar: a 95 % interval where there is a standard error, a residual where there is one."""
+    return INTERVAL * (measure.standard_error or 0.0) or float(measure.setting.get("residual") or 0.0)
+
+
 def _radius(measure: SharpnessMeasure) -> str | None:
     return next((key for key in RADII if measure.setting.get(key) is not None), None)
 
@@ -183,7 +198,7 @@ def _title(measure: SharpnessMeasure) -> str:
     radius = _radius(measure)
     extra = []
     for key, setting in measure.setting.items():
-        if key == radius or key in SILENT or setting is None or setting is False:
+        if key == radius or key in SILENT or not setting:
             continue
         extra.append(key if setting is True else setting if isinstance(setting, str) else f"{key} {setting}")
     name = {"lambda_max_norm_squared": "λmax × ‖w‖²", "sam": "SAM"}.get(

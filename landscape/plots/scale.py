@@ -7,7 +7,7 @@ none is dropped. The rules that choose are conventions of this file, not of any 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,13 @@ class Scale:
         with np.errstate(divide="ignore", invalid="ignore"):
             heights = np.log2(np.maximum(array, 0.0))
         return np.asarray(np.clip(heights, self.low, self.high))
+
+    def with_fewer_ticks(self, most: int) -> "Scale":
+        """The same scale with at most so many ticks, every k-th, the one at zero among them where there is one."""
+        every = -(-len(self.ticks) // most)
+        zero = self.ticks.index(0.0) if 0.0 in self.ticks else 0
+        kept = slice(zero % every, None, every)
+        return replace(self, ticks=self.ticks[kept], tick_labels=self.tick_labels[kept])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -72,11 +72,13 @@ def sharpness_report(
 
 
 def curvature_times_norm(objective: Objective, eigenpairs: Eigenpairs) -> SharpnessMeasure:
-    """lambda_max ||w||^2: unchanged when all weights are re-scaled together by a change that keeps the function."""
+    """lambda_max ||w||^2: unchanged when all weights are re-scaled together by a change that keeps the function.
+
+    An eigenvalue, times the same factor, lies within the setting's `residual` of it.
+    """
     k = eigenpairs.labels.index("lambda_max")
     squared = torch.linalg.vector_norm(objective.layout.flatten(objective.weights)).item() ** 2
-    note = f"an eigenvalue lies within {eigenpairs.residuals[k] * squared:.2g}"
-    if not eigenpairs.converged[k]:
-        note += "; lambda_max did not converge"
-    value = float(eigenpairs.values[k]) * squared
-    return SharpnessMeasure("lambda_max_norm_squared", {}, value, None, int(eigenpairs.products[k]), note)
+    note = "" if eigenpairs.converged[k] else "lambda_max did not converge"
+    value, residual = float(eigenpairs.values[k]) * squared, float(eigenpairs.residuals[k]) * squared
+    setting = {"residual": residual}
+    return SharpnessMeasure("lambda_max_norm_squared", setting, value, None, int(eigenpairs.products[k]), note)

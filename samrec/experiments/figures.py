@@ -36,7 +36,7 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
             "relief": lambda: prepare.prepare_relief(store, shown),
             "spectrum": lambda: prepare.prepare_spectrum(store, runs),
             "sharpness": lambda: prepare.prepare_sharpness(store, runs),
-            "scores": lambda: prepare.prepare_scores(store, "scores"),
+            "scores": lambda: prepare.prepare_scores(store, "scores", runs),
         }
         for name, prepared in figures.items():
             data = prepared()

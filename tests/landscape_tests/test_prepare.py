@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from landscape_tests.drawn_stores import add_numbers, add_scores, add_surface, bowl, two_checkpoints
+from landscape_tests.drawn_stores import SETTINGS, add_numbers, add_scores, add_surface, bowl, two_checkpoints
 
 from landscape.errors import InvalidArgument
 from landscape.grid import Axis
 from landscape.plots import prepare
 from landscape.plots.scale import scale_of, short
+from landscape.records import SharpnessMeasure, SharpnessReport
 from landscape.store import Store
 
 
@@ -138,12 +139,20 @@ def test_sharpness_is_grouped_by_measure_and_setting(store):
     add_numbers(store, "model")
     data = prepare.prepare_sharpness(store)
     assert [panel.title for panel in data.panels] == ["SAM", "SAM, adaptive", "average case", "λmax × ‖w‖²"]
-    sam, _, average, _ = data.panels
+    sam, _, average, curvature = data.panels
     assert [label for _, label in sam.categories] == ["0.01", "0.1", "1"]
     assert sam.scale.kind == "log"
     assert 2 ** sam.marks[0].value == pytest.approx([5e-5, 0.05 * 0.1**1.5, 0.05], rel=1e-12)
     assert average.marks[0].high - average.marks[0].value == pytest.approx(1.959964 * 0.2 * np.array([0.01, 0.02]))
+    assert curvature.marks[0].high - curvature.marks[0].value == pytest.approx([12.0])
     assert "SAM, adaptive: lower bound" in data.notes
+
+
+def test_a_note_on_several_measures_is_said_once(store):
+    add_surface(store, "model", bowl(1.0))
+    measures = [SharpnessMeasure("sam", {"rho": 0.1, "scale": scale}, 1.0, None, 1, "a bound") for scale in "ab"]
+    store.add_sharpness(SharpnessReport("model", "model", tuple(measures), SETTINGS))
+    assert prepare.prepare_sharpness(store).notes == ("SAM, a and SAM, b: a bound",)
 
 
 def test_scores_have_a_panel_a_family_and_their_intervals(store):
@@ -153,6 +162,28 @@ def test_scores_have_a_panel_a_family_and_their_intervals(store):
     assert data.panels[0].marks[1].value == pytest.approx([0.045, 0.05])
     assert data.panels[0].marks[1].low == pytest.approx([0.045 - 0.001959964, 0.05 - 0.001959964])
     assert data.notes == ("bars: 95 % intervals over users",)
+
+
+def test_scores_can_be_of_some_checkpoints_in_an_order_of_ones_own(store):
+    add_scores(store, ("a", "b", "c"))
+    assert prepare.prepare_scores(store, "scores", ["c", "a"]).labels == ("c", "a")
+    assert prepare.prepare_scores(store, "scores").labels == ("a", "b", "c")
+    with pytest.raises(InvalidArgument, match="expected checkpoints out of a, b, c, got d"):
+        prepare.prepare_scores(store, "scores", ["a", "d"])
+
+
+def test_fewer_ticks_keep_zero_and_equal_steps():
+    scale = scale_of("eigenvalue", [-3500.0, 4100.0], allow_log=False)
+    assert len(scale.ticks) > 6
+    sparse = scale.with_fewer_ticks(6)
+    assert 3 <= len(sparse.ticks) <= 6
+    assert 0.0 in sparse.ticks
+    assert len(set(np.diff(sparse.ticks))) == 1
+    assert (
+        dict(zip(sparse.ticks, sparse.tick_labels, strict=True)).items()
+        <= dict(zip(scale.ticks, scale.tick_labels, strict=True)).items()
+    )
+    assert (sparse.low, sparse.high, sparse.levels) == (scale.low, scale.high, scale.levels)
 
 
 def test_a_range_in_the_seventh_digit_is_drawn_as_a_difference():

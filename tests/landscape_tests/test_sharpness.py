@@ -143,6 +143,7 @@ def test_the_report_holds_every_measure_and_the_scale_invariant_lambda_max():
     norm = known.layout.flatten(known.weights).norm().item()
     largest = torch.linalg.eigvalsh(known.matrix)[-1].item()
     assert report.measures[-1].value == pytest.approx(largest * norm**2, rel=1e-8)
+    assert report.measures[-1].setting["residual"] == pytest.approx(pairs.residuals[0] * norm**2, rel=1e-12)
 
 
 def test_eigenpairs_of_another_checkpoint_are_refused():
