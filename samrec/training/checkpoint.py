@@ -128,18 +128,7 @@ class Run:
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl, an epoch each."""
-        path = self.path / "history.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_bytes().split(b"\n")[:-1]  # a line cut off by a kill has no newline yet
-        try:
-            entries = [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
-        for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, dict) or not {"epoch", "validation"} <= entry.keys():
-                raise RunError(f"expected an epoch and its validation in line {number} of {path}, got something else")
-        return entries
+        return self._entries(self._history_lines())
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
@@ -152,9 +141,26 @@ class Run:
             raise RunError(f"cannot write {self.path / 'history.jsonl'}: {error.strerror or error}") from None
 
     def cut_history(self, epoch: int) -> None:
-        """Drop what came after `epoch`."""
-        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["epoch"] <= epoch]
-        write_bytes(self.path / "history.jsonl", "".join(kept).encode())
+        """Keep the lines of the first `epoch` epochs, whatever stands behind them; RunError if one of them is missing."""
+        kept = self._entries(self._history_lines()[:epoch])
+        if len(kept) < epoch:
+            raise RunError(f"expected {epoch} epochs in {self.path / 'history.jsonl'}, got {len(kept)}")
+        write_bytes(self.path / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+    def _history_lines(self) -> list[bytes]:
+        path = self.path / "history.jsonl"
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # a line a kill cut off has no newline
+
+    def _entries(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        path = self.path / "history.jsonl"
+        try:
+            entries = [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or entry.get("epoch") != number or "validation" not in entry:
+                raise RunError(f"expected epoch {number} and its validation in line {number} of {path}")
+        return entries
 
     def discard(self) -> None:
         """Take back a run that was made and cannot be trained; the folder stays if something else is in it."""
