@@ -141,7 +141,7 @@ class Run:
             raise RunError(f"cannot write {self.path / 'history.jsonl'}: {error.strerror or error}") from None
 
     def cut_history(self, epoch: int) -> None:
-        """Keep the lines of the first `epoch` epochs, whatever stands behind them; RunError if one of them is missing."""
+        """Keep the lines of the first `epoch` epochs, whatever stands behind them; RunError if one is missing."""
         kept = self._entries(self._history_lines()[:epoch])
         if len(kept) < epoch:
             raise RunError(f"expected {epoch} epochs in {self.path / 'history.jsonl'}, got {len(kept)}")
