@@ -77,7 +77,8 @@ class Marks:
     high: Floats
     solid: NDArray[np.bool_]  # (marks,) False: not converged
     texts: tuple[str, ...]  # what to print or show beside each mark
-    joined: bool  # whether a line joins the marks
+    group: int  # decides the colour
+    member: int  # of the group: decides the marker
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,8 +271,8 @@ def _marks_figure(data: MarksData, style: Style) -> Figure:
 
 
 def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -> None:
-    for index, marks in enumerate(panel.marks):
-        colour = style.colour(index)
+    for marks in panel.marks:
+        colour = style.colour(marks.group)
         bars = np.maximum(np.stack([marks.value - marks.low, marks.high - marks.value]), 0.0)
         x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
         axes.errorbar(
@@ -282,15 +282,15 @@ def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -
             xerr=None if upright else bars,
             color=colour,
             capsize=2,
-            linestyle=style.dash(index) if marks.joined else "none",
-            marker=style.marker(index),
+            linestyle="none",
+            marker=style.marker(marks.member),
             markersize=4,
             label=marks.label,
         )
         axes.plot(
             x[~marks.solid],
             y[~marks.solid],
-            style.marker(index),
+            style.marker(marks.member),
             color="white",
             markeredgecolor=colour,
             markersize=4,

@@ -186,23 +186,22 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.2)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
-        for number, marks in enumerate(panel.marks):
+        for marks in panel.marks:
             bars = {"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low}
-            symbol = SYMBOLS[style.marker(number)]
+            symbol = SYMBOLS[style.marker(marks.member)]
             x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
             figure.add_scatter(
                 x=x,
                 y=y,
-                mode="lines+markers" if marks.joined else "markers",
+                mode="markers",
                 name=marks.label,
                 legendgroup=marks.label,
                 showlegend=index == 0,
                 text=marks.texts,
                 hoverinfo="text",
                 **{"error_y" if upright else "error_x": bars},
-                line={"color": style.colour(number), "dash": DASHES[style.dash(number)]},
                 marker={
-                    "color": style.colour(number),
+                    "color": style.colour(marks.group),
                     "size": 8,
                     "symbol": [symbol if solid else f"{symbol}-open" for solid in marks.solid],
                 },

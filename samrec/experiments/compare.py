@@ -296,7 +296,7 @@ def _curvature_and_sharpness(
 
 def described(member: Member, record: Checkpoint, evaluation: Evaluation) -> Checkpoint:
     """The checkpoint's record with its test scores and configuration."""
-    config = {**member.run.config.model_dump(), "method_name": member.method, "stopped": member.stopped}
+    config = {**member.run.config.model_dump(), "group": member.method, "stopped": member.stopped}
     return replace(record, metrics=dict(evaluation.metrics), config=config)
 
 
