@@ -42,10 +42,10 @@ def make_optimizer(
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     else:
         optimizer = torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum, fused=True)
-        if weight_decay:  # SGD's own is an L2 term
-            optimizer.register_step_pre_hook(_decay(weight_decay))
     if weight_decay:
-        _keep_rows(optimizer, padding_rows(model))
+        _keep_rows(optimizer, padding_rows(model))  # before anything shrinks them
+        if name == "sgd":  # its own weight decay is an L2 term
+            optimizer.register_step_pre_hook(_decay(weight_decay))
     return optimizer
 
 

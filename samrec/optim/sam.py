@@ -166,7 +166,8 @@ class SAM:
             raise CheckpointError(f"expected {int(state['directions'])} directions of LookSAM, got {len(kept)}")
         self.steps = int(state["steps"])
         if self.look is not None:
-            self.look.direction = {name: tensor.to(self._named[name].device) for name, tensor in kept.items()}
+            order = [name for name in self._named if name in kept]  # norms are sums, and their order is in their bits
+            self.look.direction = {name: kept[name].to(self._named[name].device) for name in order}
 
 
 def _summed(found: list[Ascent]) -> Ascent:

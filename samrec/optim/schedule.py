@@ -12,25 +12,24 @@ A schedule gives the factor of a step and knows nothing of rho. The papers of th
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from samrec.errors import ConfigError
 
-Shape = Literal["constant", "linear", "cosine", "step"]
+SHAPES = ("constant", "linear", "cosine", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A factor for every step of a run."""
 
-    shape: Shape
+    shape: str  # one of SHAPES
     epochs: int  # E
     steps_an_epoch: int
     factor: float = 0.5  # of the shape "step"
 
     def __post_init__(self) -> None:
-        if self.shape not in get_args(Shape):
-            raise ConfigError(f"expected a schedule out of {', '.join(get_args(Shape))}, got {self.shape!r}")
+        if self.shape not in SHAPES:
+            raise ConfigError(f"expected a schedule out of {', '.join(SHAPES)}, got {self.shape!r}")
         if self.epochs < 1 or self.steps_an_epoch < 1:
             raise ConfigError(
                 f"expected a schedule of at least one epoch of at least one step, got {self.epochs} epochs "

@@ -273,10 +273,7 @@ class Trainer:
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
-        with_moments = {key.rpartition("/")[0] for key in state.moments}
         for name, parameter in self.named.items():
-            if with_moments and name not in with_moments:  # it never had a gradient
-                continue
             for key in self.moment_names:
                 moment = state.moments.get(f"{name}/{key}")
                 if moment is None or moment.shape not in (parameter.shape, torch.Size()):
