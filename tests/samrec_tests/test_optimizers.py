@@ -127,6 +127,20 @@ def test_the_padding_row_never_changes(row, family, settings, loss):
     assert not any(torch.equal(seen[1], rows[0][1]) for seen in rows[1:])  # while every other row moves
 
 
+@pytest.mark.parametrize("adaptive", [None, 0.01])
+def test_items_that_a_batch_does_not_touch_are_not_perturbed(adaptive):
+    model = sasrec()
+    sam = SAM(dict(model.named_parameters()), torch.optim.SGD(model.parameters()), rho=0.5, adaptive=adaptive)
+    part = example(SEQUENCES[:2])
+    touched = set(part.batch.items.unique().tolist()) | set(part.candidates.unique().tolist())
+    tables = []
+    model.register_forward_pre_hook(lambda *_: tables.append(model.item_embedding.weight.detach().clone()))
+    Step(model, loss_named("bce"), sam.base, None, sam=sam).take(part)
+    moved = (tables[0] != tables[1]).any(dim=1).nonzero().flatten().tolist()
+    assert len(touched) < 30  # of 32 rows
+    assert set(moved) == touched - {0}
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
