@@ -57,23 +57,9 @@ def test_a_run_is_summed_up_in_a_line(samrec, tmp_path):
 
 
 def test_a_member_of_sams_family_is_put_together_from_options(samrec, tmp_path):
-    family = [
-        "--rho",
-        "0.5",
-        "--asam",
-        "--asam-eta",
-        "0.02",
-        "--sam-period",
-        "2",
-        "--sam-alpha",
-        "0.5",
-        "--sam-users",
-        "5",
-        "--sam-group",
-        "body",
-    ]
+    family = "--rho 0.5 --asam --asam-eta 0.02 --sam-period 2 --sam-alpha 0.5 --sam-users 5 --sam-group body"
     rest = "--rho-schedule step --rho-epochs 1 --rho-factor 0.1 --optimizer sgd --momentum 0.9 --weight-decay 0.01"
-    code, out, err = samrec(*train_arguments(*family, *rest.split(), "--l2", "1e-4"))
+    code, out, err = samrec(*train_arguments(*family.split(), *rest.split(), "--l2", "1e-4"))
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert out.startswith("m-LookASAM (rho 0.5, step over 1 epochs, factor 0.1, k 2, alpha 0.5, eta 0.02, m 5, body ")
     assert "SGD, momentum 0.9, decay 0.01, L2 0.0001), seed 0: best epoch" in out
