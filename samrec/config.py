@@ -125,14 +125,13 @@ class RunConfig(BaseModel):
         return self.model_dump(exclude={"seed"})
 
 
-_SAM = ("SAM: a rho above 0, or sam", lambda config: config.sam)
-_LOOK = (
+Condition = tuple[str, Callable[[RunConfig], bool]]
+_SAM: Condition = ("SAM: a rho above 0, or sam", lambda config: config.sam)
+_LOOK: Condition = (
     "LookSAM: sam_period above 1 and sam_between look",
     lambda config: config.sam_period > 1 and config.sam_between == "look",
 )
-NEEDS: dict[
-    str, tuple[str, Callable[[RunConfig], bool]]
-] = {  # a field, and where other than its default it does anything
+NEEDS: dict[str, Condition] = {  # where a field that is not at its default does anything
     "micro_batch": ("no sam_users, which cut a batch themselves", lambda config: config.sam_users is None),
     "momentum": ("optimizer sgd", lambda config: config.optimizer == "sgd"),
     "weight_decay": ("optimizer adamw or sgd; adam takes l2", lambda config: config.optimizer != "adam"),

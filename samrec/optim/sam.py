@@ -100,7 +100,8 @@ class SAM:
 
         Args:
             parts: one for SAM; for m-SAM one for each micro-batch.
-            reduce: sums tensors over processes in place, where the passes do not do so themselves.
+            reduce: sums tensors over processes in place, where the passes do not do so themselves. Shares of the
+                ascent are then those of this process.
 
         Raises:
             Diverged: a gradient that the base optimizer would take is not finite; the weights are as they were.
@@ -122,14 +123,18 @@ class SAM:
             descent = added(descent, gradients_of(self._named))
             found.append(Ascent(loss, risen - loss, climb.norm, climb.shares, 1 + bool(climb.shares), rho))
         ascent = _summed(found)
+        climbed = bool(ascent.shares)
         if reduce is not None:
-            told = torch.tensor([ascent.loss, ascent.sharpness, ascent.norm], dtype=torch.float64)
+            told = torch.tensor([ascent.loss, ascent.sharpness, ascent.norm, climbed], dtype=torch.float64)
+            flat = {name: gradient.clone() for name, gradient in flat.items()}  # it may be the descent's own tensors
             reduce([told, *descent.values(), *flat.values()])
-            ascent = replace(ascent, loss=told[0].item(), sharpness=told[1].item(), norm=told[2].item())
+            loss, sharpness, norm, climbs_everywhere = told.tolist()
+            ascent = replace(ascent, loss=loss, sharpness=sharpness, norm=norm)
+            climbed = climbs_everywhere > 0
         put_gradients(self._named, descent)
         check_finite(list(self._named.values()))
         if self.look is not None:
-            if ascent.shares:
+            if climbed:
                 self.look.keep(flat, descent)
             elif not climbs:
                 self.look.bend(descent)

@@ -41,8 +41,8 @@ def step_of(model, *, rho=None, rate=0.5, replay=True, reduce=identity, family=N
     return Step(model, loss_named("bce"), optimizer, dropout, sam=sam, replay=replay, reduce=reduce, **options)
 
 
-def in_two_processes(parts, rho, **options):
-    """Take one step on each part, summing over both as processes would."""
+def in_two_processes(parts, rho, steps=1, **options):
+    """Take steps on each part, summing over both as processes would; the last step's ascents."""
     barrier, sent = threading.Barrier(2, timeout=30), {}
     models = [sasrec(torch.float64), sasrec(torch.float64)]
     ascents = {}
@@ -55,7 +55,9 @@ def in_two_processes(parts, rho, **options):
                 mine += theirs
             barrier.wait()
 
-        ascents[rank] = step_of(models[rank], rho=rho, rate=0, reduce=summed, **options).take(example(parts[rank]))
+        step = step_of(models[rank], rho=rho, rate=0, reduce=summed, **options)
+        for _ in range(steps):
+            ascents[rank] = step.take(example(parts[rank]))
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
     for thread in threads:

@@ -163,12 +163,15 @@ def test_msam_is_the_mean_over_parts_of_the_gradient_at_each_parts_own_worst_poi
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.1])
-def test_two_processes_that_climb_alone_are_msam_of_two_parts(l2):
+@pytest.mark.parametrize("family", [{}, {"period": 2, "look": 0.7}], ids=["m-SAM", "m-LookSAM"])
+def test_two_processes_that_climb_alone_are_msam_of_two_parts(l2, family):
     whole = sasrec(torch.float64)
-    options = {"climb_by_part": True, "l2": l2}
+    options = {"climb_by_part": True, "l2": l2, "family": family}
     halves = [SEQUENCES[:2], SEQUENCES[2:]]
-    ascent = step_of(whole, rho=0.5, rate=0, **options).take(*map(example, halves))
-    models, ascents = in_two_processes(halves, 0.5, **options)
+    step = step_of(whole, rho=0.5, rate=0, **options)
+    for _ in range(3):
+        ascent = step.take(*map(example, halves))
+    models, ascents = in_two_processes(halves, 0.5, steps=3, **options)
     for rank in (0, 1):
         assert ascents[rank].loss == pytest.approx(ascent.loss, rel=1e-12)
         assert ascents[rank].sharpness == pytest.approx(ascent.sharpness, rel=1e-10)
