@@ -1,5 +1,6 @@
 """The resolved configuration of a run: frozen, validated, written into run.json."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,7 +24,12 @@ class RunConfig(BaseModel):
     max_length: int = Field(default=50, ge=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     batch_size: int = Field(default=256, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)  # users a pass; the step is that of the whole batch
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of sgd
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # decoupled: no part of SAM's ascent
+    l2: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2 / 2 ||w||^2 in the loss: part of it
     epochs: int = Field(default=200, ge=1)  # a cap
     patience: int = Field(default=10, ge=1)  # epochs without a better validation score
     stop_metric: str = "NDCG@20"
@@ -31,6 +37,15 @@ class RunConfig(BaseModel):
     sam: bool = False  # two passes a step even where rho is 0
     sam_group: Literal["all", "body", "embeddings"] = "all"
     sam_dropout: Literal["replayed", "fresh"] = "replayed"
+    sam_users: int | None = Field(default=None, ge=1)  # m-SAM: an ascent for every so many users
+    sam_period: int = Field(default=1, ge=1)  # k: an ascent in the first of every k steps
+    sam_between: Literal["look", "plain"] = "look"  # the other steps: LookSAM's, or the base optimizer's
+    sam_alpha: float = Field(default=0.7, ge=0, allow_inf_nan=False)  # LookSAM's
+    asam: bool = False  # the ascent in coordinates scaled by |w| + eta
+    asam_eta: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    rho_schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
+    rho_epochs: int | None = Field(default=None, ge=1)  # the schedule's length; for cosine the cap by default
+    rho_factor: float = Field(default=0.5, ge=0, allow_inf_nan=False)  # of the schedule "step"
     seed: int = Field(default=0, ge=0, lt=2**63)  # as a store holds it
 
     @model_validator(mode="before")
@@ -46,17 +61,92 @@ class RunConfig(BaseModel):
             raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
         if self.stop_metric not in METRICS:
             raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
+        for field in ("micro_batch", "sam_users"):
+            if (getattr(self, field) or 0) > self.batch_size:
+                raise ValueError(
+                    f"{field} must be at most batch_size, got {getattr(self, field)} and {self.batch_size}"
+                )
+        if self.rho_schedule in ("linear", "step") and self.rho_epochs is None:
+            raise ValueError(f"rho_schedule {self.rho_schedule} needs rho_epochs, its length in epochs, got none")
+        for field, (condition, holds) in NEEDS.items():
+            value = getattr(self, field)
+            if value != type(self).model_fields[field].default and not holds(self):
+                raise ValueError(f"{field} {value} has no effect: expected it only with {condition}")
         return self
 
     @property
+    def part_size(self) -> int | None:
+        """Users of each part of a batch that is not taken whole."""
+        return self.sam_users or self.micro_batch
+
+    @property
     def name(self) -> str:
-        """What tables call it."""
-        return f"SAMRec (rho {self.rho:g})" if self.sam else "SASRec"
+        """What tables call it: the method, and in brackets whatever differs from its usual form."""
+        told = [*(self._sam_told() if self.sam else ()), *self._optimizer_told()]
+        return self._method_name() + (f" ({', '.join(told)})" if told else "")
+
+    def _method_name(self) -> str:
+        if not self.sam:
+            return "SASRec"
+        periodic = self.sam_period > 1
+        prefix = ("m-" if self.sam_users else "") + ("Look" if periodic and self.sam_between == "look" else "")
+        if not prefix and not self.asam:
+            return "SAMRec"
+        return prefix + ("ASAM" if self.asam else "SAM")
+
+    def _sam_told(self) -> list[str]:
+        periodic, look = self.sam_period > 1, self.sam_between == "look"
+        told = {
+            f"rho {self.rho:g}": True,
+            f"{self.rho_schedule} over {self.rho_epochs or self.epochs} epochs": self.rho_schedule != "constant",
+            f"factor {self.rho_factor:g}": self.rho_schedule == "step",
+            f"k {self.sam_period}": periodic and look,
+            f"alpha {self.sam_alpha:g}": periodic and look and self.sam_alpha != 0.7,
+            f"plain steps between, k {self.sam_period}": periodic and not look,
+            f"eta {self.asam_eta:g}": self.asam and self.asam_eta != 0.01,
+            f"m {self.sam_users}": self.sam_users is not None,
+            f"{self.sam_group} only": self.sam_group != "all",
+            "fresh dropout": self.sam_dropout == "fresh",
+        }
+        return [words for words, holds in told.items() if holds]
+
+    def _optimizer_told(self) -> list[str]:
+        told = {
+            {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[self.optimizer]: self.optimizer != "adam",
+            f"momentum {self.momentum:g}": self.momentum > 0,
+            f"decay {self.weight_decay:g}": self.weight_decay > 0,
+            f"L2 {self.l2:g}": self.l2 > 0,
+        }
+        return [words for words, holds in told.items() if holds]
 
     @property
     def without_seed(self) -> dict[str, Any]:
         """The fields in which two seeds of one experiment agree."""
         return self.model_dump(exclude={"seed"})
+
+
+Condition = tuple[str, Callable[[RunConfig], bool]]
+_SAM: Condition = ("SAM: a rho above 0, or sam", lambda config: config.sam)
+_LOOK: Condition = (
+    "LookSAM: sam_period above 1 and sam_between look",
+    lambda config: config.sam_period > 1 and config.sam_between == "look",
+)
+NEEDS: dict[str, Condition] = {  # where a field that is not at its default does anything
+    "micro_batch": ("no sam_users, which cut a batch themselves", lambda config: config.sam_users is None),
+    "momentum": ("optimizer sgd", lambda config: config.optimizer == "sgd"),
+    "weight_decay": ("optimizer adamw or sgd; adam takes l2", lambda config: config.optimizer != "adam"),
+    "sam_group": _SAM,
+    "sam_dropout": _SAM,
+    "sam_users": _SAM,
+    "sam_period": _SAM,
+    "sam_between": ("sam_period above 1", lambda config: config.sam_period > 1),
+    "sam_alpha": _LOOK,
+    "asam": _SAM,
+    "asam_eta": ("asam", lambda config: config.asam),
+    "rho_schedule": ("a rho above 0", lambda config: config.rho > 0),
+    "rho_epochs": ("a rho_schedule", lambda config: config.rho_schedule != "constant"),
+    "rho_factor": ("rho_schedule step", lambda config: config.rho_schedule == "step"),
+}
 
 
 def make_config(**values: Any) -> RunConfig:

@@ -17,11 +17,33 @@ def train(
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
     sam_group: Annotated[str, typer.Option(help="What the ascent perturbs: all, body or embeddings.")] = "all",
     sam_dropout: Annotated[str, typer.Option(help="Masks of the second pass: replayed or fresh.")] = "replayed",
+    sam_users: Annotated[int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")] = None,
+    sam_period: Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")] = 1,
+    sam_between: Annotated[
+        str, typer.Option(help="The steps between: look (LookSAM) or plain (the base optimizer's).")
+    ] = "look",
+    sam_alpha: Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")] = 0.7,
+    asam: Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")] = False,
+    asam_eta: Annotated[float, typer.Option(help="Added to |w| there.")] = 0.01,
+    rho_schedule: Annotated[
+        str, typer.Option(help="constant, linear (a warm-up), cosine (a decay) or step.")
+    ] = "constant",
+    rho_epochs: Annotated[
+        int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")
+    ] = None,
+    rho_factor: Annotated[float, typer.Option(help="What step multiplies by after every length.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = 0,
     epochs: Annotated[int, typer.Option(help="At most this many.")] = 200,
     patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Users a step.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = 1e-3,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Users a pass, to save memory; the step stays that of the batch.")
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd; SAM's base.")] = "adam",
+    learning_rate: Annotated[float, typer.Option(help="The optimizer's.")] = 1e-3,
+    momentum: Annotated[float, typer.Option(help="SGD's.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: not seen by the ascent.")] = 0.0,
+    l2: Annotated[float, typer.Option(help="l2 / 2 ||w||^2 in the loss: seen by the ascent.")] = 0.0,
     dropout: Annotated[float, typer.Option(help="On hidden states and attention probabilities.")] = 0.5,
     size: Annotated[int, typer.Option(help="Width of the hidden states.")] = 64,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
@@ -41,6 +63,8 @@ def train(
     """Train a sequential recommender; with --rho it is SAMRec.
 
     Example: samrec train --data Beauty --rho 0.1 --epochs 400 --seed 1 --out runs/beauty-sam-1
+
+    LookSAM: --rho 0.1 --sam-period 5. ASAM: --rho 1 --asam. m-SAM: --rho 0.1 --sam-users 64. They combine.
     """
     import torch
 
@@ -63,11 +87,25 @@ def train(
         sam=sam,
         sam_group=sam_group,
         sam_dropout=sam_dropout,
+        sam_users=sam_users,
+        sam_period=sam_period,
+        sam_between=sam_between,
+        sam_alpha=sam_alpha,
+        asam=asam,
+        asam_eta=asam_eta,
+        rho_schedule=rho_schedule,
+        rho_epochs=rho_epochs,
+        rho_factor=rho_factor,
         seed=seed,
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
+        micro_batch=micro_batch,
+        optimizer=optimizer,
         learning_rate=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        l2=l2,
         dropout=dropout,
         size=size,
         heads=heads,

@@ -155,6 +155,15 @@ def shuffled_groups(count: int, size: int, rng: np.random.Generator) -> Integers
     return _grouped(rng.permutation(count), size)
 
 
+def micro_groups(groups: Integers, size: int) -> Integers:
+    """Cut every batch of (batches, sequences) into groups of at most `size` sequences, in order, none of them empty."""
+    wide = -(-groups.shape[1] // size) * size
+    padded = np.full((len(groups), wide), -1, dtype=np.int64)
+    padded[:, : groups.shape[1]] = groups
+    cut = padded.reshape(-1, size)
+    return cut[(cut >= 0).any(axis=1)]
+
+
 def length_sorted_groups(lengths: Integers, tokens: int) -> list[Integers]:
     """Fixed chunks of sequences of similar length, about `tokens` tokens each, shortest first."""
     order = np.argsort(lengths, kind="stable")

@@ -53,6 +53,7 @@ class State:
     position: Position
     weights: dict[str, Tensor]
     moments: dict[str, Tensor] = field(default_factory=dict)  # the base optimizer's, by parameter name
+    sam: dict[str, Tensor] = field(default_factory=dict)  # what SAM's variants keep between steps
 
 
 class Run:
@@ -114,6 +115,7 @@ class Run:
             Position(**json.loads(metadata["position"])),
             {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")},
             {name.removeprefix("moments/"): t for name, t in tensors.items() if name.startswith("moments/")},
+            {name.removeprefix("sam/"): t for name, t in tensors.items() if name.startswith("sam/")},
         )
 
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
@@ -124,6 +126,7 @@ class Run:
         """Keep all that resuming needs; from here on this epoch is finished."""
         tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
         tensors |= {f"moments/{name}": tensor for name, tensor in state.moments.items()}
+        tensors |= {f"sam/{name}": tensor for name, tensor in state.sam.items()}
         write_tensors(self.path / "state.safetensors", tensors, {"position": json.dumps(asdict(state.position))})
 
     def history(self) -> list[dict[str, Any]]:

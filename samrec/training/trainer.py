@@ -5,7 +5,9 @@ killed at any moment and resumed therefore equals an unbroken one bit for bit, o
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from landscape.progress import progress
 from samrec.config import RunConfig
-from samrec.data.batches import batches, shuffled_groups
+from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
@@ -25,7 +27,9 @@ from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_model
 from samrec.models.dropout import Dropout
 from samrec.models.losses import loss_named
+from samrec.optim.base import make_optimizer, moment_names
 from samrec.optim.sam import SAM, Ascent, Reduce
+from samrec.optim.schedule import Schedule
 from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
 from samrec.training.files import clear_asides
 from samrec.training.step import Example, Step, identity
@@ -34,7 +38,6 @@ from samrec.training.stopping import reason_to_stop
 STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of a parameter
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
 
 
@@ -67,19 +70,26 @@ class Trainer:
         self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
         self.named = dict(self.model.named_parameters())
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
+        make = partial(
+            make_optimizer,
+            name=self.config.optimizer,
+            learning_rate=self.config.learning_rate,
+            momentum=self.config.momentum,
+            weight_decay=self.config.weight_decay,
+        )
+        self.optimizer = make(self.model)
+        self.moment_names = moment_names(make)
         self.dropout_generator = torch.Generator(self.device)
         dropout = Dropout(self.config.dropout, self.dropout_generator) if self.config.dropout else None
-        sam = None
-        if self.config.sam:
-            sam = SAM(self.named, self.optimizer, rho=self.config.rho, group=self.config.sam_group)
         self.step = Step(
             self.model,
             self.loss,
             self.optimizer,
             dropout,
-            sam=sam,
+            sam=self._sam(),
             replay=self.config.sam_dropout == "replayed",
+            climb_by_part=self.config.sam_users is not None,
+            l2=self.config.l2,
             reduce=reduce,
         )
         self.position = self._resume()
@@ -117,7 +127,7 @@ class Trainer:
             epoch=number,
             best_epoch=number if better else self.position.best_epoch,
             best_score=score if better else self.position.best_score,
-            gradients=self.position.gradients + self.step.gradients * len(ascents),
+            gradients=self.position.gradients + sum(ascent.gradients for ascent in ascents),
             seconds=self.position.seconds + time.perf_counter() - began,
         )
         entry = {
@@ -133,14 +143,24 @@ class Trainer:
         if better:
             self.run.save_best(self.model.state_dict())
         self.run.append_history(entry)
-        self.run.save_state(State(self.position, self.model.state_dict(), self._moments()))
+        sam = self.step.sam.state() if self.step.sam is not None else {}
+        self.run.save_state(State(self.position, self.model.state_dict(), self._moments(), sam))
         return entry
 
-    def examples(self, epoch: int) -> Any:
-        """The packed batches of an epoch, with targets and negatives."""
+    def steps(self, epoch: int) -> Iterator[tuple[Example, ...]]:
+        """The batches of an epoch, each as its parts: one, or as many as micro-batches make of it."""
+        examples = self.examples(epoch)
+        a_step = -(-self.config.batch_size // (self.config.part_size or self.config.batch_size))
+        while parts := tuple(islice(examples, a_step)):  # only the last batch of an epoch has fewer
+            yield parts
+
+    def examples(self, epoch: int) -> Iterator[Example]:
+        """The packed batches of an epoch, or their micro-batches in order, with targets and negatives."""
         order = _numpy_generator(self.config.seed, "order", epoch)
         groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
         groups = np.where(groups >= 0, self.trained_on[groups], -1)
+        if self.config.part_size:
+            groups = micro_groups(groups, self.config.part_size)
         targets = self.sequences.targets
         candidates = targets[:, None]
         if self.loss.negatives:
@@ -163,13 +183,13 @@ class Trainer:
         self.dropout_generator.manual_seed(_torch_seed(self.config.seed, "dropout", number))
         self.model.train()
         ascents, counts = [], []
-        for step, example in enumerate(self.examples(number), start=1):
+        for step, parts in enumerate(self.steps(number), start=1):
             try:
-                ascent = self.step.take(example)
+                ascent = self.step.take(*parts)
             except Diverged as error:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
-            counts.append(len(example.targets))
+            counts.append(sum(len(part.targets) for part in parts))
         descended = float(np.average([ascent.loss + ascent.sharpness for ascent in ascents], weights=counts))
         if descended > DIVERGED_AT * self.chance:
             where = "a loss" if self.step.sam is None else "a loss at the perturbed weights"
@@ -206,18 +226,43 @@ class Trainer:
     def _sam_entry(self, ascents: list[Ascent], counts: list[int]) -> dict[str, Any]:
         if self.step.sam is None:
             return {}
+        entry: dict[str, Any] = {"rho": ascents[-1].rho} if self.step.sam.schedule is not None else {}
+        climbs = [(ascent, count) for ascent, count in zip(ascents, counts, strict=True) if ascent.shares]
+        if not climbs:  # an epoch of fewer steps than a period has
+            return entry | {"sharpness": None, "gradient_norm": None, "shares": {}}
+        ascents, counts = [ascent for ascent, _ in climbs], [count for _, count in climbs]
         blocks = sorted({block for ascent in ascents for block in ascent.shares})
-        return {
+        return entry | {
             "sharpness": float(np.average([ascent.sharpness for ascent in ascents], weights=counts)),
             "gradient_norm": float(np.mean([ascent.norm for ascent in ascents])),
             "shares": {block: float(np.mean([a.shares.get(block, 0.0) for a in ascents])) for block in blocks},
         }
 
+    def _sam(self) -> SAM | None:
+        config = self.config
+        if not config.sam:
+            return None
+        schedule = None
+        if config.rho_schedule != "constant":
+            steps = -(-len(self.trained_on) // config.batch_size)
+            schedule = Schedule(config.rho_schedule, config.rho_epochs or config.epochs, steps, config.rho_factor)
+        return SAM(
+            self.named,
+            self.optimizer,
+            rho=config.rho,
+            group=config.sam_group,
+            adaptive=config.asam_eta if config.asam else None,
+            period=config.sam_period,
+            look=config.sam_alpha if config.sam_between == "look" else None,
+            schedule=schedule,
+        )
+
     def _moments(self) -> dict[str, Tensor]:
         moments = {}
         for name, parameter in self.named.items():
-            for key, value in self.optimizer.state[parameter].items():
-                moments[f"{name}/{key}"] = value
+            for key in self.moment_names:
+                if (value := self.optimizer.state[parameter].get(key)) is not None:
+                    moments[f"{name}/{key}"] = value
         return moments
 
     def _resume(self) -> Position:
@@ -229,11 +274,18 @@ class Trainer:
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
         for name, parameter in self.named.items():
-            for key in MOMENTS:
+            for key in self.moment_names:
                 moment = state.moments.get(f"{name}/{key}")
                 if moment is None or moment.shape not in (parameter.shape, torch.Size()):
-                    raise CheckpointError(f"expected Adam's {key} of {name} in {path}, got none of its shape")
+                    raise CheckpointError(
+                        f"expected {self.config.optimizer}'s {key} of {name} in {path}, got none of its shape"
+                    )
                 self.optimizer.state[parameter][key] = moment.to(self.device)
+        if self.step.sam is not None:
+            try:
+                self.step.sam.load_state(state.sam)
+            except CheckpointError as error:
+                raise CheckpointError(f"{error} in {path}") from None
         return state.position
 
     def _finish(self, reason: str, message: str = "") -> None:

@@ -56,6 +56,20 @@ def test_a_run_is_summed_up_in_a_line(samrec, tmp_path):
     assert Run(tmp_path / "run").config.data == str(tmp_path / "data.txt")  # found from any folder
 
 
+def test_a_member_of_sams_family_is_put_together_from_options(samrec, tmp_path):
+    family = "--rho 0.5 --asam --asam-eta 0.02 --sam-period 2 --sam-alpha 0.5 --sam-users 5 --sam-group body"
+    rest = "--rho-schedule step --rho-epochs 1 --rho-factor 0.1 --optimizer sgd --momentum 0.9 --weight-decay 0.01"
+    code, out, err = samrec(*train_arguments(*family.split(), *rest.split(), "--l2", "1e-4"))
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert out.startswith("m-LookASAM (rho 0.5, step over 1 epochs, factor 0.1, k 2, alpha 0.5, eta 0.02, m 5, body ")
+    assert "SGD, momentum 0.9, decay 0.01, L2 0.0001), seed 0: best epoch" in out
+    assert "9 gradients" in out  # six steps, three of them climb
+    code, out, err = samrec(*train_arguments("--rho", 0.1, "--sam-period", 2, "--sam-between", "plain", out="plain"))
+    assert out.startswith("SAMRec (rho 0.1, plain steps between, k 2)")
+    code, out, err = samrec(*train_arguments("--micro-batch", 7, "--json", out="cut"))
+    assert (code, json.loads(out)["config"]["micro_batch"]) == (0, 7)
+
+
 def test_json_is_all_there_is_on_stdout(samrec):
     code, out, err = samrec(*train_arguments("--json"))
     record = json.loads(out)
@@ -101,6 +115,11 @@ def test_a_run_there_already_is_misuse_unless_resumed(samrec):
         (("--rho", "nan"), "rho"),
         (("--loss", "hinge"), "loss"),
         (("--sam-group", "head"), "sam_group"),
+        (("--sam-period", "5"), "sam_period 5 has no effect"),
+        (("--rho", "0.1", "--rho-factor", "0.1"), "rho_factor 0.1 has no effect"),
+        (("--weight-decay", "0.1"), "adamw or sgd"),
+        (("--optimizer", "lion"), "optimizer"),
+        (("--micro-batch", "21"), "batch_size"),
         (("--size", "9"), "heads"),
         (("--dropout", "1"), "dropout"),
         (("--threads", "0"), "threads"),

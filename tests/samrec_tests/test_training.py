@@ -91,16 +91,19 @@ torch.set_num_threads(1)
 from samrec.config import make_config
 from samrec.data.synthetic import make_synthetic
 from samrec.training.trainer import train
-config = make_config(size=16, batch_size=64, epochs=12, patience=12, data="synthetic", rho=0.1)
+config = make_config(
+    size=16, batch_size=64, epochs=12, patience=12, data="synthetic", rho=0.1, sam_period=int(sys.argv[2])
+)
 train(config, make_synthetic(users=150, items=200, seed=3).interactions, sys.argv[1], resume=True, show=False)
 """
 
 
-def test_a_run_killed_at_random_moments_and_resumed_equals_the_unbroken_one(tmp_path):
+@pytest.mark.parametrize("period", [1, 2], ids=["SAM", "LookSAM"])
+def test_a_run_killed_at_random_moments_and_resumed_equals_the_unbroken_one(period, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def start(folder):
-        return subprocess.Popen([sys.executable, "-c", TRAIN, str(folder)], env=environment)
+        return subprocess.Popen([sys.executable, "-c", TRAIN, str(folder), str(period)], env=environment)
 
     assert start(tmp_path / "whole").wait() == 0
     generator = random.Random(0)
