@@ -86,8 +86,8 @@ class Loss:
         """The batch's loss over `count`; cross-entropy never holds all scores of the batch."""
         if self.negatives is None:
             states = model.hidden_at(example.batch, dropout=dropout).index_select(0, example.batch.slots)
-            table = model.item_embedding.weight[1 : model.item_count + 1]
-            return fused_cross_entropy(states, table, example.targets - 1) / count
+            table = model.item_embedding.weight
+            return fused_cross_entropy(states, table, example.targets, first=1, last=model.item_count) / count
         scores = model(example.batch, example.candidates, dropout=dropout)
         return self.at_tokens(scores, example.targets, example.drawable).sum() / count
 

@@ -49,7 +49,10 @@ class SASRec(Trunk):
         looked_up = F.embedding(torch.cat([ids, candidates.reshape(-1)]), table, padding_idx=0)
         embedded, scored = torch.split(looked_up, [len(ids), candidates.numel()])
         hidden = self.hidden(embedded, batch, dropout=dropout, fused=fused).index_select(0, batch.slots)
-        return (scored.view(*candidates.shape, self.size) * hidden[:, None]).sum(dim=-1)
+        scored = scored.view(*candidates.shape, self.size)
+        if candidates.shape[1] > 2:  # products of all entries, summed after, would be as large as `scored` again
+            return torch.bmm(scored, hidden[:, :, None]).squeeze(-1)
+        return (scored * hidden[:, None]).sum(dim=-1)
 
     def hidden_at(
         self, batch: PackedBatch, *, dropout: Dropout | None = None, fused: bool = False

@@ -274,7 +274,7 @@ def test_a_width_is_chosen_that_leaves_the_fewest_slots_empty():
         ({"users": 0}, "users"),
         ({"split": "trian"}, "train, validation, test"),
         ({"metrics_split": "train"}, "validation or test"),
-        ({"loss": "mse"}, "bce, ce"),
+        ({"loss": "mse"}, "bce, gbce, sampled-softmax, ce"),
     ],
 )
 def test_options_outside_what_they_may_be_are_refused(model, interactions, options, message):
