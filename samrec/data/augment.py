@@ -34,7 +34,7 @@ def views_of(
     crop: float = 0.6,
     mask: float = 0.3,
     reorder: float = 0.6,
-) -> tuple[Int64[np.ndarray, " kept"], Offsets]:
+) -> tuple[Int64[np.ndarray, " made"], Int64[np.ndarray, " ends"]]:
     """Augment each sequence `views` times, each time by an operator drawn uniformly and independently.
 
     Args:
@@ -70,7 +70,7 @@ def views_of(
 
 def cropped(
     items: Tokens, offsets: Offsets, starts: Counts, counts: Counts
-) -> tuple[Int64[np.ndarray, " kept"], Offsets]:
+) -> tuple[Int64[np.ndarray, " made"], Int64[np.ndarray, " ends"]]:
     """Of each sequence the `counts` items from `starts` on; where all are kept, it stays as it is."""
     within, sequence = _within(offsets)
     kept = (within >= starts[sequence]) & (within < (starts + counts)[sequence])
@@ -109,7 +109,9 @@ def _within(offsets: Offsets) -> tuple[Tokens, Tokens]:
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths), np.repeat(np.arange(len(lengths)), lengths)
 
 
-def _repeated(items: Tokens, offsets: Offsets, times: int) -> tuple[Tokens, Offsets]:
+def _repeated(
+    items: Tokens, offsets: Offsets, times: int
+) -> tuple[Int64[np.ndarray, " made"], Int64[np.ndarray, " ends"]]:
     """Each sequence so many times in a row."""
     lengths = np.repeat(np.diff(offsets), times)
     ends = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))

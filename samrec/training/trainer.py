@@ -290,10 +290,11 @@ def train(
     if not new:
         run = Run(path)
         run.check_data(interactions)
+        there = run.config.model_dump()
         changed = [
-            f"{name} {old!r} there, {asked!r} asked"
+            f"{name} {there[name]!r} there, {asked!r} asked"
             for name, asked in config.model_dump().items()
-            if name != "data" and (old := getattr(run.config, name)) != asked
+            if name != "data" and there[name] != asked
         ]
         if changed:
             raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
