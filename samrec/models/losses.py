@@ -119,16 +119,19 @@ def loss_named(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     k = cast(int | None, options["negative_count"])
+    t = options["gbce_t"]
+    if k is not None and k < 1:
+        raise ConfigError(f"expected 1 or more negatives, got {k}")
+    if t is not None and not 0 <= t <= 1:
+        raise ConfigError(f"expected gBCE's t between 0 and 1, got {t}")
     if k is not None and item_count is not None and k >= item_count:
         raise ConfigError(f"expected fewer negatives than the {item_count:,} items, got {k:,}")
     if name == "gbce":
         if item_count is None:
             raise ConfigError("expected the number of items for gbce, got none")
         assert k is not None
-        values = partial(
-            generalised_binary_cross_entropy, beta=gbce_beta(k, item_count, cast(float, options["gbce_t"]))
-        )
-        return Loss(name, k, values)
+        assert t is not None
+        return Loss(name, k, partial(generalised_binary_cross_entropy, beta=gbce_beta(k, item_count, t)))
     if name == "sampled-softmax":
         return Loss(name, k, sampled_softmax, corrected=True)
     return Loss(name, k, cross_entropy if k is None else binary_cross_entropy)
