@@ -283,8 +283,10 @@ def train(
 
     Raises:
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        ConfigError: a loss that these data do not allow; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
+    build_losses(config, interactions.item_count)  # refuses what these data do not allow
     path = Path(out)
     new = not (resume and (path / "run.json").exists())
     if not new:
