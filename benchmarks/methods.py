@@ -5,7 +5,6 @@ a busy machine does no harm; one thread unless told otherwise.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 from timing import Table, side_by_side
 
+from landscape.memory import peak_memory_mib
 from samrec.config import make_config
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
@@ -22,8 +22,6 @@ from samrec.models.fused_cross_entropy import fused_cross_entropy
 from samrec.models.losses import cross_entropy
 from samrec.training.checkpoint import create_run
 from samrec.training.trainer import Trainer
-
-MEBIBYTE = 1 << 20
 
 
 def main() -> int:
@@ -92,7 +90,7 @@ def memory(table: Table, interactions: Interactions, options: argparse.Namespace
         grown[loss] = peaks[6000] - peaks[1500]
         told = ", ".join(f"{tokens:,} tokens {peak:,.0f} MiB" for tokens, peak in peaks.items())
         table.row(f"{loss} cross-entropy, peak above its inputs", told)
-    scores = 4500 * 12101 * 4 / MEBIBYTE
+    scores = 4500 * 12101 * 4 / 2**20
     table.at_most("fused: growth by 4,500 tokens / the size of their scores", grown["fused"] / scores, 0.05, "")
     table.row("plain: growth by 4,500 tokens / the size of their scores", f"{grown['plain'] / scores:.3g}")
 
@@ -117,14 +115,10 @@ def memory_alone(loss: str, tokens: int) -> int:
         torch.autograd.grad(value, [states, table])
 
     gradient(states[:2], targets[:2])  # what is loaded and set up once
-    before = peak_so_far()
+    before = peak_memory_mib()
     gradient(states, targets)
-    print(peak_so_far() - before)
+    print(peak_memory_mib() - before)
     return 0
-
-
-def peak_so_far() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBIBYTE
 
 
 SECTIONS = {"losses": losses, "memory": memory}

@@ -286,7 +286,6 @@ def train(
         ConfigError: a loss that these data do not allow; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
-    build_losses(config, interactions.item_count)  # refuses what these data do not allow
     path = Path(out)
     new = not (resume and (path / "run.json").exists())
     if not new:
