@@ -1,12 +1,43 @@
 """The resolved configuration of a run: frozen, validated, written into run.json."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
+
+LossName = Literal["bce", "gbce", "sampled-softmax", "ce"]
+Operator = Literal["crop", "mask", "reorder"]
+LOSSES: tuple[str, ...] = get_args(LossName)
+OWN_OPTIONS: Mapping[str, Mapping[str, int | float]] = {  # of each loss; the counts of gBCE are its authors'
+    "bce": {"negative_count": 1},
+    "gbce": {"negative_count": 256, "gbce_t": 0.75},
+    "sampled-softmax": {"negative_count": 256},
+    "ce": {},
+}
+
+
+class Contrast(BaseModel):
+    """CL4SRec's contrastive term. Defaults are the paper's (Xie et al. 2022); public versions differ in all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)  # times NT-Xent, added to the loss
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    similarity: Literal["dot", "cosine"] = "dot"
+    vectors: Literal["last", "all"] = "last"  # the newest item's hidden state, or those of all positions side by side
+    operators: tuple[Operator, ...] = ("crop", "mask", "reorder")  # one of them is drawn for each view
+    crop: float = Field(default=0.6, gt=0, le=1)  # share of the sequence that is kept
+    mask: float = Field(default=0.3, ge=0, le=1)  # share of the items that are replaced by the mask
+    reorder: float = Field(default=0.6, ge=0, le=1)  # share of the sequence that is shuffled
+
+    @model_validator(mode="after")
+    def _some_operator(self) -> "Contrast":
+        if not self.operators:
+            raise ValueError(f"expected one or more operators out of {', '.join(get_args(Operator))}")
+        return self
 
 
 class RunConfig(BaseModel):
@@ -15,8 +46,11 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str  # a catalog name or a file
-    method: Literal["sasrec"] = "sasrec"
-    loss: Literal["bce", "ce"] = "bce"
+    method: Literal["sasrec", "cl4srec"] = "sasrec"
+    loss: LossName = "bce"
+    negative_count: int | None = Field(default=None, ge=1)  # a target; None: the loss's own, see OWN_OPTIONS
+    gbce_t: float | None = Field(default=None, ge=0, le=1)  # gBCE's calibration, 0 is BCE
+    contrast: Contrast | None = None  # CL4SRec's; None: its defaults
     negatives: Literal["training", "s3rec"] = "training"  # which items a negative may not be
     size: int = Field(default=64, ge=1)
     heads: int = Field(default=2, ge=1)
@@ -55,6 +89,21 @@ class RunConfig(BaseModel):
             values = {**values, "sam": True}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_what_was_chosen(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        loss, method = values.get("loss", "bce"), values.get("method", "sasrec")
+        if loss in LOSSES:
+            given = {name: values.get(name) for name in ("negative_count", "gbce_t")}
+            values = {**values, **loss_options(loss, **given)}
+        if method == "cl4srec":
+            values = {**values, "contrast": Contrast() if values.get("contrast") is None else values["contrast"]}
+        elif values.get("contrast") is not None:
+            raise ValueError(f"expected options of the contrast with the method cl4srec, got them with {method}")
+        return values
+
     @model_validator(mode="after")
     def _fields_agree(self) -> "RunConfig":
         if self.size % self.heads:
@@ -86,12 +135,15 @@ class RunConfig(BaseModel):
         return self._method_name() + (f" ({', '.join(told)})" if told else "")
 
     def _method_name(self) -> str:
+        if self.method == "cl4srec":
+            return "CL4SRec" + (f" with {self._sam_name()}" if self.sam else "")
         if not self.sam:
             return "SASRec"
+        return "SAMRec" if self._sam_name() == "SAM" else self._sam_name()
+
+    def _sam_name(self) -> str:
         periodic = self.sam_period > 1
         prefix = ("m-" if self.sam_users else "") + ("Look" if periodic and self.sam_between == "look" else "")
-        if not prefix and not self.asam:
-            return "SAMRec"
         return prefix + ("ASAM" if self.asam else "SAM")
 
     def _sam_told(self) -> list[str]:
@@ -147,6 +199,20 @@ NEEDS: dict[str, Condition] = {  # where a field that is not at its default does
     "rho_epochs": ("a rho_schedule", lambda config: config.rho_schedule != "constant"),
     "rho_factor": ("rho_schedule step", lambda config: config.rho_schedule == "step"),
 }
+
+
+def loss_options(loss: str, **given: int | float | None) -> dict[str, int | float | None]:
+    """The settings of a loss: those given, its own defaults for the others, None where it has no such setting.
+
+    Raises:
+        ValueError: a setting is given that the loss does not have.
+    """
+    own = OWN_OPTIONS[loss]
+    for name, value in given.items():
+        if value is not None and name not in own:
+            having = ", ".join(other for other in LOSSES if name in OWN_OPTIONS[other])
+            raise ValueError(f"expected {name} with the loss {having}, got it with {loss}")
+    return {name: own.get(name) if value is None else value for name, value in given.items()}
 
 
 def make_config(**values: Any) -> RunConfig:

@@ -11,8 +11,17 @@ from landscape.cli.running import emit
 def train(
     data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
-    method: Annotated[str, typer.Option(help="The model.")] = "sasrec",
-    loss: Annotated[str, typer.Option(help="bce (one negative a target) or ce (over all items).")] = "bce",
+    method: Annotated[str, typer.Option(help="sasrec, or cl4srec with its contrast of two views.")] = "sasrec",
+    loss: Annotated[
+        str, typer.Option(help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).")
+    ] = "bce",
+    negative_count: Annotated[
+        int | None,
+        typer.Option(help="Negatives a target.", show_default="1 for bce, 256 for gbce and sampled-softmax"),
+    ] = None,
+    gbce_t: Annotated[
+        float | None, typer.Option(help="gBCE's calibration, from 0 (that is bce) to 1.", show_default="0.75")
+    ] = None,
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
     sam_group: Annotated[str, typer.Option(help="What the ascent perturbs: all, body or embeddings.")] = "all",
@@ -52,6 +61,26 @@ def train(
     negatives: Annotated[
         str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
     ] = "training",
+    cl_weight: Annotated[
+        float | None, typer.Option(help="CL4SRec: weight of the contrast.", show_default="0.1")
+    ] = None,
+    cl_temperature: Annotated[
+        float | None, typer.Option(help="CL4SRec: similarities are divided by it.", show_default="1.0")
+    ] = None,
+    cl_similarity: Annotated[str | None, typer.Option(help="CL4SRec: dot or cosine.", show_default="dot")] = None,
+    cl_vectors: Annotated[
+        str | None, typer.Option(help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last")
+    ] = None,
+    cl_operators: Annotated[
+        str | None, typer.Option(help="CL4SRec: what views are drawn from.", show_default="crop,mask,reorder")
+    ] = None,
+    cl_crop: Annotated[float | None, typer.Option(help="CL4SRec: share that crop keeps.", show_default="0.6")] = None,
+    cl_mask: Annotated[
+        float | None, typer.Option(help="CL4SRec: share that mask replaces.", show_default="0.3")
+    ] = None,
+    cl_reorder: Annotated[
+        float | None, typer.Option(help="CL4SRec: share that reorder shuffles.", show_default="0.6")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
@@ -60,7 +89,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,
 ) -> None:
-    """Train a sequential recommender; with --rho it is SAMRec.
+    """Train a sequential recommender; with --rho it is SAMRec, with --method cl4srec CL4SRec.
 
     Example: samrec train --data Beauty --rho 0.1 --epochs 400 --seed 1 --out runs/beauty-sam-1
 
@@ -78,11 +107,25 @@ def train(
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     interactions = open_data(data, data_dir=data_dir, strict=strict)
+    contrast = {
+        "weight": cl_weight,
+        "temperature": cl_temperature,
+        "similarity": cl_similarity,
+        "vectors": cl_vectors,
+        "operators": None if cl_operators is None else cl_operators.split(","),
+        "crop": cl_crop,
+        "mask": cl_mask,
+        "reorder": cl_reorder,
+    }
+    contrast = {name: value for name, value in contrast.items() if value is not None}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
     config = make_config(
         data=where,
         method=method,
         loss=loss,
+        negative_count=negative_count,
+        gbce_t=gbce_t,
+        contrast=contrast or None,
         rho=rho,
         sam=sam,
         sam_group=sam_group,

@@ -43,6 +43,11 @@ class NegativeSampler:
         self._missing = self.item_count - taken
         self._keys = distinct - (np.arange(len(distinct)) - self._starts[owners]) - 1  # user * stride + missing below
 
+    def drawable(self, users: Integer[np.ndarray, " draws"]) -> Int64[np.ndarray, " draws"]:
+        """How many items a negative of each entry of `users` could be: a draw takes each with one chance in so many."""
+        missing: Int64[np.ndarray, " draws"] = self._missing[users]
+        return missing
+
     def draw(
         self, rng: np.random.Generator, users: Integer[np.ndarray, " draws"], size: int = 1
     ) -> Int64[np.ndarray, "draws size"]:

@@ -139,7 +139,7 @@ def compare_runs(
 
 
 def open_objective(
-    member: Member, options: Options, loss: str, users: int | None, interactions: Interactions
+    member: Member, options: Options, loss: str | None, users: int | None, interactions: Interactions
 ) -> SequenceObjective:
     """The frozen loss of one run on the users all runs share."""
     usable = int(np.count_nonzero(interactions.lengths > 3))
@@ -242,16 +242,18 @@ def _rows_of_pair(pair: Pair, evaluations: dict[str, Evaluation], seed: int) -> 
     return [(pair.a.name, pair.b.name, paired_users(a, b, metric, seed=seed), metric) for metric in METRICS]
 
 
-def _common_loss(members: Sequence[Member]) -> str:
-    losses = {member.run.config.loss for member in members}
-    return losses.pop() if len(losses) == 1 else "ce"
+def _common_loss(members: Sequence[Member]) -> str | None:
+    """None, each run's own, where they are one loss with one number of negatives."""
+    configs = [member.run.config for member in members]
+    losses = {(config.loss, config.negative_count, config.gbce_t) for config in configs}
+    return None if len(losses) == 1 else "ce"
 
 
 def _curvature_and_sharpness(
     member: Member,
     evaluation: Evaluation,
     interactions: Interactions,
-    loss: str,
+    loss: str | None,
     out: Path,
     options: Options,
     command: str,

@@ -9,7 +9,7 @@ from torch import Tensor
 from samrec.data.batches import PackedBatch
 from samrec.errors import ConfigError, Diverged
 from samrec.models.dropout import Dropout
-from samrec.models.losses import Loss
+from samrec.models.losses import BatchLoss
 from samrec.models.sasrec import SASRec
 from samrec.optim.base import Penalty
 from samrec.optim.gradients import check_finite
@@ -23,6 +23,8 @@ class Example:
     batch: PackedBatch
     targets: Tensor  # (T,)
     candidates: Tensor | None  # (T, 1 + negatives), the target first; None scores every item
+    drawable: Tensor | None = None  # (T,) how many items a negative could be, where the loss corrects for it
+    views: PackedBatch | None = None  # CL4SRec: sequences 2i and 2i + 1 are views of the batch's i-th
 
 
 def identity(tensors: list[Tensor]) -> None:
@@ -36,7 +38,7 @@ class Step:
     def __init__(
         self,
         model: SASRec,
-        loss: Loss,
+        loss: BatchLoss,
         optimizer: torch.optim.Optimizer,
         dropout: Dropout | None,
         *,
@@ -109,8 +111,7 @@ class Step:
             self.optimizer.zero_grad(set_to_none=True)
             total = torch.zeros((), dtype=torch.float64, device=parts[0].targets.device)
             for example in parts:
-                scores = self.model(example.batch, example.candidates, dropout=self.dropout)
-                loss = self.loss.at_tokens(scores, example.targets).sum() / count
+                loss = self.loss(self.model, example, count, self.dropout)
                 if not torch.isfinite(loss):
                     raise Diverged(f"expected a finite loss, got {loss.item()}")
                 torch.autograd.backward(loss)

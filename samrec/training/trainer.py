@@ -24,18 +24,18 @@ from samrec.data.split import evaluation_sequences, seen_items, training_sequenc
 from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores, RunError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
-from samrec.models.build import build_model
+from samrec.models.build import build_losses, build_model
 from samrec.models.dropout import Dropout
-from samrec.models.losses import loss_named
 from samrec.optim.base import make_optimizer, moment_names
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.optim.schedule import Schedule
 from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
+from samrec.training.draws import negatives_drawn, views_drawn
 from samrec.training.files import clear_asides
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
+STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
@@ -57,7 +57,7 @@ class Trainer:
         self.config = run.config
         self.device = device or torch.device("cpu")
         self.show = show
-        self.loss = loss_named(self.config.loss)
+        self.loss, self.batch_loss = build_losses(self.config, interactions.item_count)
         self.sequences = training_sequences(interactions, max_length=self.config.max_length)
         self.validation = evaluation_sequences(interactions, "validation", max_length=self.config.max_length)
         self.seen = seen_items(interactions, "validation")
@@ -83,7 +83,7 @@ class Trainer:
         dropout = Dropout(self.config.dropout, self.dropout_generator) if self.config.dropout else None
         self.step = Step(
             self.model,
-            self.loss,
+            self.batch_loss,
             self.optimizer,
             dropout,
             sam=self._sam(),
@@ -155,24 +155,34 @@ class Trainer:
             yield parts
 
     def examples(self, epoch: int) -> Iterator[Example]:
-        """The packed batches of an epoch, or their micro-batches in order, with targets and negatives."""
+        """The packed batches of an epoch, or their micro-batches in order, with targets, negatives and views."""
         order = _numpy_generator(self.config.seed, "order", epoch)
         groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
         groups = np.where(groups >= 0, self.trained_on[groups], -1)
         if self.config.part_size:
             groups = micro_groups(groups, self.config.part_size)
-        targets = self.sequences.targets
-        candidates = targets[:, None]
-        if self.loss.negatives:
-            rng = _numpy_generator(self.config.seed, "negatives", epoch)
-            drawn = self.sampler.draw(rng, self.token_users, size=self.loss.negatives)
-            candidates = np.concatenate([candidates, drawn], axis=1)
-        packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length)
-        for _, places, batch in packed:
+        targets, max_length = self.sequences.targets, self.config.max_length
+        draws = _numpy_generator(self.config.seed, "negatives", epoch)
+        negatives = negatives_drawn(self.sampler, self.token_users, draws, self.loss.negatives)
+        views = views_drawn(
+            self.sequences,
+            groups,
+            self.config.contrast,
+            _numpy_generator(self.config.seed, "views", epoch),
+            max_length=max_length,
+            mask_id=self.model.item_count + 1,
+        )
+        packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=max_length)
+        for (_, places, batch), both in zip(packed, views, strict=True):
+            drawn = negatives(places)
+            scored = None if drawn is None else np.concatenate([targets[places, None], drawn], axis=1)
+            drawable = self.sampler.drawable(self.token_users[places]) if self.loss.corrected else None
             yield Example(
                 batch.to(self.device),
                 torch.from_numpy(targets[places]).to(self.device),
-                torch.from_numpy(candidates[places]).to(self.device) if self.loss.negatives else None,
+                None if scored is None else torch.from_numpy(scored).to(self.device),
+                None if drawable is None else torch.from_numpy(drawable).to(self.device),
+                None if both is None else both.to(self.device),
             )
 
     @property
@@ -202,8 +212,7 @@ class Trainer:
     @property
     def chance(self) -> float:
         """The loss at a token if every score were equal."""
-        scored = 1 + self.loss.negatives if self.loss.negatives else self.model.item_count
-        return float(self.loss.at_tokens(torch.zeros(1, scored), torch.ones(1, dtype=torch.int64)))
+        return self.batch_loss.chance(self.model.item_count)
 
     def _validate(self) -> Mapping[str, tuple[float, float]]:
         self.model.eval()
@@ -326,6 +335,7 @@ def train(
 
     Raises:
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        ConfigError: a loss that these data do not allow; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
@@ -333,10 +343,11 @@ def train(
     if not new:
         run = Run(path)
         run.check_data(interactions)
+        there = run.config.model_dump()
         changed = [
-            f"{name} {old!r} there, {asked!r} asked"
+            f"{name} {there[name]!r} there, {asked!r} asked"
             for name, asked in config.model_dump().items()
-            if name != "data" and (old := getattr(run.config, name)) != asked
+            if name != "data" and there[name] != asked
         ]
         if changed:
             raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")

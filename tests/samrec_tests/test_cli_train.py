@@ -70,6 +70,27 @@ def test_a_member_of_sams_family_is_put_together_from_options(samrec, tmp_path):
     assert (code, json.loads(out)["config"]["micro_batch"]) == (0, 7)
 
 
+def test_options_of_a_loss_and_of_the_contrast_reach_the_run(samrec, tmp_path):
+    contrast = ["--cl-weight", 0.2, "--cl-temperature", 0.5, "--cl-similarity", "cosine", "--cl-vectors", "all"]
+    shares = ["--cl-operators", "crop,mask", "--cl-crop", 0.5, "--cl-mask", 0.4, "--cl-reorder", 0.3]
+    loss = ["--loss", "gbce", "--negative-count", 7, "--gbce-t", 0.9]
+    code, out, err = samrec(*train_arguments("--method", "cl4srec", *loss, *contrast, *shares, epochs=1))
+    assert (code, err) == (0, "")
+    assert out.startswith("CL4SRec, seed 0: ")
+    config = Run(tmp_path / "run").config
+    assert (config.loss, config.negative_count, config.gbce_t) == ("gbce", 7, 0.9)
+    assert config.contrast.model_dump() == {
+        "weight": 0.2,
+        "temperature": 0.5,
+        "similarity": "cosine",
+        "vectors": "all",
+        "operators": ("crop", "mask"),
+        "crop": 0.5,
+        "mask": 0.4,
+        "reorder": 0.3,
+    }
+
+
 def test_json_is_all_there_is_on_stdout(samrec):
     code, out, err = samrec(*train_arguments("--json"))
     record = json.loads(out)
@@ -114,6 +135,15 @@ def test_a_run_there_already_is_misuse_unless_resumed(samrec):
         (("--rho", "inf"), "rho"),
         (("--rho", "nan"), "rho"),
         (("--loss", "hinge"), "loss"),
+        (("--loss", "ce", "--negative-count", "3"), "negative_count"),
+        (("--negative-count", "0"), "negative_count"),
+        (("--negative-count", "200"), "fewer negatives than the 200 items"),
+        (("--gbce-t", "0.5"), "gbce_t"),
+        (("--method", "bert4rec"), "method"),
+        (("--cl-weight", "0.2"), "cl4srec"),
+        (("--method", "cl4srec", "--cl-operators", "crop,flip"), "contrast.operators"),
+        (("--method", "cl4srec", "--cl-similarity", "angle"), "contrast.similarity"),
+        (("--method", "cl4srec", "--cl-temperature", "nan"), "contrast.temperature"),
         (("--sam-group", "head"), "sam_group"),
         (("--sam-period", "5"), "sam_period 5 has no effect"),
         (("--rho", "0.1", "--rho-factor", "0.1"), "rho_factor 0.1 has no effect"),
