@@ -11,7 +11,10 @@ from landscape.cli.running import emit
 def train(
     data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
-    method: Annotated[str, typer.Option(help="The model.")] = "sasrec",
+    method: Annotated[str, typer.Option(help="sasrec, or s3rec: from a pre-training run.")] = "sasrec",
+    pretrained: Annotated[
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
+    ] = None,
     loss: Annotated[str, typer.Option(help="bce (one negative a target) or ce (over all items).")] = "bce",
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
@@ -48,6 +51,7 @@ def train(
     from samrec.config import make_config
     from samrec.data.catalog import open_data
     from samrec.training.cost import estimate_cost
+    from samrec.training.pretrained import find_pretrained
     from samrec.training.trainer import train as train_run
 
     if threads:
@@ -55,9 +59,11 @@ def train(
     chosen = choose_device(device)
     interactions = open_data(data, data_dir=data_dir, strict=strict)
     where = str(Path(data).resolve()) if Path(data).is_file() else data
+    shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
     config = make_config(
         data=where,
         method=method,
+        pretrained=find_pretrained(pretrained, interactions, shape=shape) if pretrained else None,
         loss=loss,
         rho=rho,
         sam=sam,

@@ -26,12 +26,13 @@ from samrec.models.build import build_model
 from samrec.models.dropout import Dropout
 from samrec.models.losses import loss_named
 from samrec.optim.sam import SAM, Ascent, Reduce
-from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
+from samrec.training.checkpoint import Position, Run, State, create_run, load_weights, without_places
 from samrec.training.files import clear_asides
+from samrec.training.pretrained import start_from
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
+from samrec.training.streams import numpy_generator, torch_generator, torch_seed
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of a parameter
@@ -64,7 +65,7 @@ class Trainer:
         if not len(self.trained_on):
             raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
-        self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
+        self.model = build_model(self.config, interactions.item_count, torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
         self.named = dict(self.model.named_parameters())
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
@@ -138,13 +139,13 @@ class Trainer:
 
     def examples(self, epoch: int) -> Any:
         """The packed batches of an epoch, with targets and negatives."""
-        order = _numpy_generator(self.config.seed, "order", epoch)
+        order = numpy_generator(self.config.seed, "order", epoch)
         groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
         groups = np.where(groups >= 0, self.trained_on[groups], -1)
         targets = self.sequences.targets
         candidates = targets[:, None]
         if self.loss.negatives:
-            rng = _numpy_generator(self.config.seed, "negatives", epoch)
+            rng = numpy_generator(self.config.seed, "negatives", epoch)
             drawn = self.sampler.draw(rng, self.token_users, size=self.loss.negatives)
             candidates = np.concatenate([candidates, drawn], axis=1)
         packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length)
@@ -160,7 +161,7 @@ class Trainer:
         return {*MONITORED, self.config.stop_metric}
 
     def _train_epoch(self, number: int) -> tuple[list[Ascent], list[int]]:
-        self.dropout_generator.manual_seed(_torch_seed(self.config.seed, "dropout", number))
+        self.dropout_generator.manual_seed(torch_seed(self.config.seed, "dropout", number))
         self.model.train()
         ascents, counts = [], []
         for step, example in enumerate(self.examples(number), start=1):
@@ -225,6 +226,8 @@ class Trainer:
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
         if not state.weights:
+            if self.config.pretrained is not None:
+                start_from(self.model, self.config.pretrained)
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
@@ -283,8 +286,8 @@ def train(
         run.check_data(interactions)
         changed = [
             f"{name} {old!r} there, {asked!r} asked"
-            for name, asked in config.model_dump().items()
-            if name != "data" and (old := getattr(run.config, name)) != asked
+            for name, asked in without_places(config.model_dump()).items()
+            if (old := without_places(run.config.model_dump())[name]) != asked
         ]
         if changed:
             raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
@@ -301,18 +304,6 @@ def train(
             run.discard()
         raise
     return trainer.fit()
-
-
-def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, STREAMS[stream], epoch])
-
-
-def _torch_seed(seed: int, stream: str, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, STREAMS[stream], epoch]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _torch_generator(seed: int, stream: str, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_torch_seed(seed, stream, epoch))
 
 
 def _finite(value: float) -> float | None:
