@@ -1,8 +1,8 @@
 """Packed batches: several sequences share a row, so that almost every slot the trunk computes holds a real token.
 
 Rows are as wide as the longest sequence may be (50). Sequences are laid into rows by first-fit decreasing, which fills
-Beauty's rows to more than 99 %; attention is block-diagonal and, but for pre-training, causal inside a row. Shapes: R rows, W slots a row,
-S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by nobody.
+Beauty's rows to more than 99 %; attention is block-diagonal inside a row, and causal but for pre-training. Shapes: R
+rows, W slots a row, S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by nobody.
 """
 
 from collections.abc import Iterator

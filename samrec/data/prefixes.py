@@ -1,7 +1,7 @@
 """The samples of S3-Rec's pre-training: every prefix of every user's training part.
 
-The training part is s[:-2], cut to its newest `max_length` items, so a prefix is known by the place of its last item and
-there are as many prefixes as items (150,258 on Beauty, with 1,074,507 tokens). Nothing is copied until a batch asks.
+The training part is s[:-2], cut to its newest `max_length` items. A prefix is known by the place of its last item, so
+there are as many prefixes as items: 150,258 on Beauty, with 1,074,507 tokens. Nothing is copied until a batch asks.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ class Prefixes:
 
     def lengths(self) -> Int64[np.ndarray, " prefixes"]:
         """How many items each prefix has."""
-        return np.arange(len(self)) - self.starts + 1
+        lengths: Int64[np.ndarray, " prefixes"] = np.arange(len(self)) - self.starts + 1
+        return lengths
 
     def gathered(
         self, members: Int64[np.ndarray, " members"]

@@ -1,9 +1,9 @@
 """What S3-Rec hides: single items, and segments that are told apart from segments of other users.
 
-Of a sequence of n items a segment has U[1, n // 2] of them and begins anywhere it fits. Its rival is a segment of the same
-length out of another user's training part, uniform over all such segments: how is not specified by the paper, and the
-S3-Rec code takes any stretch of all sequences joined, held-out items and seams between users included. Sequences are
-flat arrays with offsets; nothing loops over them. Letters: S sequences, T tokens.
+Of a sequence of n items a segment has U[1, n // 2] of them and begins anywhere it fits. Its rival is a segment of the
+same length out of another user's training part, uniform over all of them: the paper does not say how, and the S3-Rec
+code takes any stretch of all sequences joined, held-out items and seams between users included. Sequences are flat
+arrays with offsets; nothing loops over them. Letters: S sequences, T tokens.
 """
 
 import numpy as np
@@ -34,7 +34,9 @@ def draw_segments(lengths: Counts, longest: Counts, rng: np.random.Generator) ->
 def segment_views(
     items: Tokens, offsets: Offsets, starts: Counts, counts: Counts, rivals: Tokens, *, mask_id: int
 ) -> tuple[Int64[np.ndarray, " laid"], Int64[np.ndarray, " ends"]]:
-    """Three sequences of each: 3s its context, the segment masked; 3s + 1 the segment, and 3s + 2 its rival, all else masked.
+    """Three of each sequence s: 3s its context, the segment masked; 3s + 1 the segment and 3s + 2 its rival, alone.
+
+    Alone means that everything else is masked; all three keep the length of s.
 
     Args:
         items: (T,) the sequences, one after another.
@@ -95,7 +97,7 @@ class SegmentSampler:
         return longest
 
     def draw(self, rng: np.random.Generator, users: Counts, counts: Counts) -> Int64[np.ndarray, " drawn"]:
-        """The items of a segment of `counts` items for each of `users`, one after another; none longer than `longest`."""
+        """A segment for each of `users`, of so many items, no more than `longest`; their items one after another."""
         own = np.maximum(self._lengths[users] - counts + 1, 0)
         k = rng.integers(0, self._begun[counts] - own)
         before = np.searchsorted(self._keys, users * self._stride + k, side="right") - self._starts[users]

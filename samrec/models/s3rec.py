@@ -1,16 +1,17 @@
 """S3-Rec's first stage: four losses that teach the trunk how items, attributes, sequences and segments belong together.
 
-Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information Maximization", CIKM
-2020, in the form of its authors' code. With sigma the logistic function, h_t the hidden state of token t, e_i the row of item
-i, E the table of attributes, y_i the multi-hot of item i's attributes, and W an affine map of each loss's own:
+Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information Maximization",
+CIKM 2020, in the form of its authors' code. With sigma the logistic function, h the hidden state of a token of item i,
+e_i the row of i in the item table, j a negative, E the table of attributes, y_i the multi-hot of i's attributes, and an
+affine map W of each loss's own:
 
-    AAP  sum over shown tokens, attributes a    BCE(sigma(E_a . W_aap h_t), y_ia)
-    MIP  sum over masked tokens                 BCE(sigma(sigma(W_mip h_t . e_i) - sigma(W_mip h_t . e_j)), 1), j a negative
-    MAP  sum over masked tokens, attributes     as AAP, with W_map
-    SP   sum over sequences                     BCE(sigma(sigma(W_sp c . p) - sigma(W_sp c . n)), 1)
+    AAP  sum over shown tokens and attributes a     BCE(sigma(E_a . W_aap h), y_ia)
+    MIP  sum over masked tokens                     BCE(sigma(sigma(W_mip h . e_i) - sigma(W_mip h . e_j)), 1)
+    MAP  sum over masked tokens and attributes a    BCE(sigma(E_a . W_map h), y_ia)
+    SP   sum over sequences                         BCE(sigma(sigma(W_sp c . p) - sigma(W_sp c . n)), 1)
 
-c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's. The
-trunk looks both ways. What belongs to the losses lives here and nowhere else: fine-tuning takes the trunk alone.
+c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's.
+The trunk looks both ways. What belongs to the losses lives here and nowhere else: fine-tuning takes the trunk alone.
 """
 
 from collections.abc import Collection
@@ -21,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from samrec.data.batches import PackedBatch
-from samrec.data.pretraining import VIEWS, Masked, PretrainBatch
+from samrec.data.pretraining import Masked, PretrainBatch
+from samrec.data.segments import VIEWS
 from samrec.models.dropout import Dropout
 from samrec.models.encoder import Trunk
 

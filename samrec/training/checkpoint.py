@@ -226,7 +226,7 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 def without_places(content: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without the paths in it."""
     kept = {name: value for name, value in content.items() if name != "data"}
-    if kept.get("pretrained"):
+    if isinstance(kept.get("pretrained"), dict):
         kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name != "run"}
     return kept
 
