@@ -2,7 +2,8 @@
 
 Rows are as wide as the longest sequence may be (50). Sequences are laid into rows by first-fit decreasing, which fills
 Beauty's rows to more than 99 %; attention is block-diagonal inside a row, and causal but for pre-training. Shapes: R
-rows, W slots a row, S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by nobody.
+rows, W slots a row, S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by
+nobody.
 """
 
 from collections.abc import Iterator
@@ -152,7 +153,7 @@ def _lay_out(
     )
 
 
-def attention_bias(visible: Bool[Tensor, "R W W"], dtype: torch.dtype) -> Float[Tensor, "R 1 W W"]:
+def attention_bias(visible: Bool[Tensor, "R queries W"], dtype: torch.dtype) -> Float[Tensor, "R 1 queries W"]:
     """0 where a slot may look, minus infinity elsewhere, for every head."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -torch.inf)[:, None]
 

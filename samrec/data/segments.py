@@ -32,7 +32,13 @@ def draw_segments(lengths: Counts, longest: Counts, rng: np.random.Generator) ->
 
 
 def segment_views(
-    items: Tokens, offsets: Offsets, starts: Counts, counts: Counts, rivals: Tokens, *, mask_id: int
+    items: Tokens,
+    offsets: Offsets,
+    starts: Counts,
+    counts: Counts,
+    rivals: Int64[np.ndarray, " rivals"],
+    *,
+    mask_id: int,
 ) -> tuple[Int64[np.ndarray, " laid"], Int64[np.ndarray, " ends"]]:
     """Three of each sequence s: 3s its context, the segment masked; 3s + 1 the segment and 3s + 2 its rival, alone.
 

@@ -62,19 +62,21 @@ class S3Rec(Trunk):
             dropout: None outside training.
             fused: take the attention kernel without second derivatives.
         """
-        parts = [batch.masked.batch.items, batch.masked.candidates] if batch.masked else []
-        parts += [batch.segments.items] if batch.segments else []
+        masked = batch.masked if any(name in self.heads for name in OF_MASKED) else None
+        segments = batch.segments if "sp" in self.heads else None
+        parts = [masked.batch.items, masked.candidates] if masked else []
+        parts += [segments.items] if segments else []
         # one look-up for all inputs and candidates: one scatter into the table's gradient
         looked_up = F.embedding(
             torch.cat([part.reshape(-1) for part in parts]), self.item_embedding.weight, padding_idx=0
         )
         embedded = list(torch.split(looked_up, [part.numel() for part in parts]))
         losses: dict[str, Tensor] = {}
-        if batch.masked:
-            states = self.hidden(embedded.pop(0), batch.masked.batch, dropout=dropout, fused=fused)
-            losses |= self._masked(states, embedded.pop(0).view(-1, 2, self.size), batch.masked)
-        if batch.segments:
-            losses |= self._segments(embedded.pop(0), batch.segments, dropout, fused=fused)
+        if masked:
+            states = self.hidden(embedded.pop(0), masked.batch, dropout=dropout, fused=fused)
+            losses |= self._masked(states, embedded.pop(0).view(-1, 2, self.size), masked)
+        if segments:
+            losses |= self._segments(embedded.pop(0), segments, dropout, fused=fused)
         return {name: loss.double().sum() for name, loss in losses.items()}
 
     def _masked(self, states: Tensor, scored: Tensor, masked: Masked) -> dict[str, Tensor]:
