@@ -23,7 +23,7 @@ def tiny(rows=ROWS, own=OWN, items=ITEMS):
     attributes = Attributes(
         np.array([value for values in lists for value in values], dtype=np.int64),
         np.concatenate(([0], np.cumsum([len(values) for values in lists]))).astype(np.int64),
-        ATTRIBUTES,
+        max((value for values in lists for value in values), default=0),
     )
     return Interactions(
         name="tiny",
