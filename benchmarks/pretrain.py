@@ -67,7 +67,7 @@ def main() -> int:
             clock=CLOCKS[options.clock],
         )
     epoch = seconds["pre-training"] * ours.steps / steps
-    told = f"SASRec {seconds['SASRec']:.2f} s, {epoch / seconds['SASRec']:.1f} of its epochs; {steps} of {ours.steps} steps"
+    told = f"SASRec {seconds['SASRec']:.2f} s, ratio {epoch / seconds['SASRec']:.1f}; {steps} of {ours.steps} steps"
     table.at_most("pre-training epoch", epoch, SECONDS, " s", told)
     table.at_most("pre-training with SAM / without", seconds["with SAM"] / seconds["pre-training"], 2.1, "")
     print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
