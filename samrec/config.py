@@ -9,6 +9,7 @@ from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
 
 LossName = Literal["bce", "gbce", "sampled-softmax", "ce"]
+TOLD_AS: Mapping[str, str] = {"cl4srec": "CL4SRec", "s3rec": "S3-Rec"}  # methods that keep their name with SAM
 Operator = Literal["crop", "mask", "reorder"]
 LOSSES: tuple[str, ...] = get_args(LossName)
 OWN_OPTIONS: Mapping[str, Mapping[str, int | float]] = {  # of each loss; the counts of gBCE are its authors'
@@ -40,13 +41,25 @@ class Contrast(BaseModel):
         return self
 
 
+class Pretrained(BaseModel):
+    """Where a run's first weights come from: what is told of an S3-Rec pre-training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str  # the folder; no part of any fingerprint
+    sha256: str  # of the trunk's tensors
+    epochs: int
+    recipe: str  # fingerprint of the pre-training's configuration without its seed
+
+
 class RunConfig(BaseModel):
     """Everything that decides what a run becomes. Defaults are those of the S3-Rec code (Zhou et al. 2020)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str  # a catalog name or a file
-    method: Literal["sasrec", "cl4srec"] = "sasrec"
+    method: Literal["sasrec", "cl4srec", "s3rec"] = "sasrec"
+    pretrained: Pretrained | None = None  # S3-Rec's first stage
     loss: LossName = "bce"
     negative_count: int | None = Field(default=None, ge=1)  # a target; None: the loss's own, see OWN_OPTIONS
     gbce_t: float | None = Field(default=None, ge=0, le=1)  # gBCE's calibration, 0 is BCE
@@ -121,6 +134,12 @@ class RunConfig(BaseModel):
             value = getattr(self, field)
             if value != type(self).model_fields[field].default and not holds(self):
                 raise ValueError(f"{field} {value} has no effect: expected it only with {condition}")
+        if self.method == "s3rec" and self.pretrained is None:
+            raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
+        if self.method != "s3rec" and self.pretrained is not None:
+            raise ValueError(
+                f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"
+            )
         return self
 
     @property
@@ -135,8 +154,8 @@ class RunConfig(BaseModel):
         return self._method_name() + (f" ({', '.join(told)})" if told else "")
 
     def _method_name(self) -> str:
-        if self.method == "cl4srec":
-            return "CL4SRec" + (f" with {self._sam_name()}" if self.sam else "")
+        if self.method in TOLD_AS:
+            return TOLD_AS[self.method] + (f" with {self._sam_name()}" if self.sam else "")
         if not self.sam:
             return "SASRec"
         return "SAMRec" if self._sam_name() == "SAM" else self._sam_name()
@@ -174,7 +193,10 @@ class RunConfig(BaseModel):
     @property
     def without_seed(self) -> dict[str, Any]:
         """The fields in which two seeds of one experiment agree."""
-        return self.model_dump(exclude={"seed"})
+        fields = self.model_dump(exclude={"seed"})
+        if self.pretrained is not None:  # its weights come from a seed of their own
+            fields["pretrained"] = f"{self.pretrained.epochs} epochs of {self.pretrained.recipe[:12]}"
+        return fields
 
 
 Condition = tuple[str, Callable[[RunConfig], bool]]
@@ -220,7 +242,12 @@ def make_config(**values: Any) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {said}, got {first['input']!r}" if where else said) from None
+        raise ConfigError(complaint(error)) from None
+
+
+def complaint(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, got {first['input']!r}" if where else said

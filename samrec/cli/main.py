@@ -8,6 +8,7 @@ COMMANDS = {
     "demo": Command("samrec.cli.demo:demo", "Synthetic data to figures of both surfaces, in a minute."),
     "data": Command("samrec.cli.data:data", "Look at interactions."),
     "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
+    "pretrain": Command("samrec.cli.pretrain:pretrain", "S3-Rec's first stage; train --method s3rec goes on from it."),
     "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
     "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),

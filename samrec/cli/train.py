@@ -11,7 +11,12 @@ from landscape.cli.running import emit
 def train(
     data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
-    method: Annotated[str, typer.Option(help="sasrec, or cl4srec with its contrast of two views.")] = "sasrec",
+    method: Annotated[
+        str, typer.Option(help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.")
+    ] = "sasrec",
+    pretrained: Annotated[
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
+    ] = None,
     loss: Annotated[
         str, typer.Option(help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).")
     ] = "bce",
@@ -101,6 +106,7 @@ def train(
     from samrec.config import make_config
     from samrec.data.catalog import open_data
     from samrec.training.cost import estimate_cost
+    from samrec.training.pretrained import find_pretrained
     from samrec.training.trainer import train as train_run
 
     if threads:
@@ -119,9 +125,11 @@ def train(
     }
     contrast = {name: value for name, value in contrast.items() if value is not None}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
+    shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
     config = make_config(
         data=where,
         method=method,
+        pretrained=find_pretrained(pretrained, interactions, shape=shape) if pretrained else None,
         loss=loss,
         negative_count=negative_count,
         gbce_t=gbce_t,

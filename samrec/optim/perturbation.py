@@ -103,7 +103,9 @@ def is_embedding(name: str) -> bool:
 
 
 def block_of(name: str) -> str:
-    """Where a parameter sits: items, positions, attention, feed_forward or norms."""
+    """Where a parameter sits: items, positions, attention, feed_forward, norms, or the heads of pre-training."""
+    if name.startswith(("heads", "attribute_embedding")):
+        return "heads"
     if name.startswith("item_embedding"):
         return "items"
     if name.startswith("position_embedding"):

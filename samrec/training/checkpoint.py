@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,9 @@ from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
 from samrec.models.build import build_model
+from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
+from samrec.pretrain_config import PretrainConfig
 from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 
 FORMAT = "samrec run 1"
@@ -56,33 +58,27 @@ class State:
     sam: dict[str, Tensor] = field(default_factory=dict)  # what SAM's variants keep between steps
 
 
-class Run:
-    """A run folder."""
+class RunFolder:
+    """What every kind of run has: its record, its history and its state."""
+
+    format = FORMAT
+    told = frozenset({"epoch", "validation"})  # in every line of history
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.record = read_json(self.path / "run.json")
-        if self.record.get("format") != FORMAT:
-            raise RunError(f"expected a run folder of format {FORMAT!r}, got {self.record.get('format')!r} in {path}")
+        if self.record.get("format") != self.format:
+            raise RunError(
+                f"expected a run folder of format {self.format!r}, got {self.record.get('format')!r} in {path}"
+            )
         for name, kind in FIELDS.items():
             if not isinstance(self.record.get(name), kind):
                 raise RunError(f"expected {name} in {self.path / 'run.json'}, got none that can be used")
-
-    @cached_property
-    def config(self) -> RunConfig:
-        """The resolved configuration."""
-        return make_config(**self.record["config"])
 
     @property
     def name(self) -> str:
         """The folder's own name."""
         return self.path.resolve().name
-
-    def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
-        """The interactions the run was trained on; RunError if what is found now is other data."""
-        interactions = open_data(source or self.config.data, data_dir=data_dir)
-        self.check_data(interactions)
-        return interactions
 
     def check_data(self, interactions: Interactions) -> None:
         """Refuse other data than the run's own."""
@@ -92,16 +88,6 @@ class Run:
                 f"expected the data {self.path} was trained on ({expected[:12]}), "
                 f"got {interactions.source} ({interactions.fingerprint[:12]})"
             )
-
-    def load_model(self, which: str = "best") -> SASRec:
-        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
-        if which not in ("best", "last"):
-            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
-        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
-        weights = read_tensors(path)[0] if which == "best" else self.state().weights
-        model = build_model(self.config, int(self.record["item_count"]))
-        load_weights(model, weights, path)
-        return model.eval()
 
     def state(self) -> State:
         """The last finished epoch's state; position 0 and no weights if none was finished."""
@@ -117,10 +103,6 @@ class Run:
             {name.removeprefix("moments/"): t for name, t in tensors.items() if name.startswith("moments/")},
             {name.removeprefix("sam/"): t for name, t in tensors.items() if name.startswith("sam/")},
         )
-
-    def save_best(self, weights: Mapping[str, Tensor]) -> None:
-        """Keep these weights as the best so far."""
-        write_tensors(self.path / "best.safetensors", weights)
 
     def save_state(self, state: State) -> None:
         """Keep all that resuming needs; from here on this epoch is finished."""
@@ -161,8 +143,9 @@ class Run:
         except ValueError as error:
             raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
         for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, dict) or entry.get("epoch") != number or "validation" not in entry:
-                raise RunError(f"expected epoch {number} and its validation in line {number} of {path}")
+            if not isinstance(entry, dict) or entry.get("epoch") != number or not self.told <= entry.keys():
+                told = ", ".join(sorted(self.told - {"epoch"}))
+                raise RunError(f"expected epoch {number} with its {told} in line {number} of {path}")
         return entries
 
     def discard(self) -> None:
@@ -178,8 +161,47 @@ class Run:
         write_json(self.path / "run.json", self.record)
 
 
+class Run(RunFolder):
+    """A run folder."""
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return make_config(**self.record["config"])
+
+    def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
+        """The interactions the run was trained on; RunError if what is found now is other data."""
+        interactions = open_data(source or self.config.data, data_dir=data_dir)
+        self.check_data(interactions)
+        return interactions
+
+    def load_model(self, which: str = "best") -> SASRec:
+        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
+        if which not in ("best", "last"):
+            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
+        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
+        weights = read_tensors(path)[0] if which == "best" else self.state().weights
+        model = build_model(self.config, int(self.record["item_count"]))
+        load_weights(model, weights, path)
+        return model.eval()
+
+    def save_best(self, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights as the best so far."""
+        write_tensors(self.path / "best.safetensors", weights)
+
+
+R = TypeVar("R", bound=RunFolder)
+
+
 def create_run(path: Path | str, config: RunConfig, interactions: Interactions, **fields: Any) -> Run:
     """Make the folder and its run.json; RunError if a run is there already."""
+    return create_folder(Run, path, config, interactions, **fields)
+
+
+def create_folder(
+    kind: type[R], path: Path | str, config: RunConfig | PretrainConfig, interactions: Interactions, **fields: Any
+) -> R:
+    """Make the folder of a run of this kind; RunError if a run is there already."""
     path = Path(path)
     if (path / "run.json").exists():
         raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
@@ -188,7 +210,7 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
     except OSError as error:
         raise RunError(f"cannot make the run folder {path}: {error.strerror or error}") from None
     record = {
-        "format": FORMAT,
+        "format": kind.format,
         "config": config.model_dump(),
         "item_count": interactions.item_count,
         "fingerprints": {
@@ -201,16 +223,24 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
         **fields,
     }
     write_json(path / "run.json", record)
-    return Run(path)
+    return kind(path)
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys; where the data lies does not count, its hash does."""
-    kept = {name: value for name, value in content.items() if name != "data"}
+    """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count, hashes do."""
+    kept = without_places(content)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> None:
+def without_places(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the paths in it."""
+    kept = {name: value for name, value in content.items() if name != "data"}
+    if isinstance(kept.get("pretrained"), dict):
+        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name != "run"}
+    return kept
+
+
+def load_weights(model: Trunk, weights: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into the model; CheckpointError names the first missing, extra, misshapen or not finite."""
     own = model.state_dict()
     for name in own:
@@ -218,7 +248,7 @@ def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> No
             raise CheckpointError(f"expected a tensor {name} in {path}, got none")
     for name, tensor in weights.items():
         if name not in own:
-            raise CheckpointError(f"expected the tensors of a SASRec in {path}, got also {name}")
+            raise CheckpointError(f"expected the tensors of {type(model).__name__} in {path}, got also {name}")
         if tensor.shape != own[name].shape:
             raise CheckpointError(
                 f"expected {name} of shape {tuple(own[name].shape)} in {path}, got {tuple(tensor.shape)}"

@@ -29,13 +29,14 @@ from samrec.models.dropout import Dropout
 from samrec.optim.base import make_optimizer, moment_names
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.optim.schedule import Schedule
-from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
+from samrec.training.checkpoint import Position, Run, State, create_run, load_weights, without_places
 from samrec.training.draws import negatives_drawn, views_drawn
 from samrec.training.files import clear_asides
+from samrec.training.pretrained import start_from
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
+from samrec.training.streams import numpy_generator, torch_generator, torch_seed
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
@@ -67,7 +68,7 @@ class Trainer:
         if not len(self.trained_on):
             raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
-        self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
+        self.model = build_model(self.config, interactions.item_count, torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
         self.named = dict(self.model.named_parameters())
         make = partial(
@@ -156,19 +157,19 @@ class Trainer:
 
     def examples(self, epoch: int) -> Iterator[Example]:
         """The packed batches of an epoch, or their micro-batches in order, with targets, negatives and views."""
-        order = _numpy_generator(self.config.seed, "order", epoch)
+        order = numpy_generator(self.config.seed, "order", epoch)
         groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
         groups = np.where(groups >= 0, self.trained_on[groups], -1)
         if self.config.part_size:
             groups = micro_groups(groups, self.config.part_size)
         targets, max_length = self.sequences.targets, self.config.max_length
-        draws = _numpy_generator(self.config.seed, "negatives", epoch)
+        draws = numpy_generator(self.config.seed, "negatives", epoch)
         negatives = negatives_drawn(self.sampler, self.token_users, draws, self.loss.negatives)
         views = views_drawn(
             self.sequences,
             groups,
             self.config.contrast,
-            _numpy_generator(self.config.seed, "views", epoch),
+            numpy_generator(self.config.seed, "views", epoch),
             max_length=max_length,
             mask_id=self.model.item_count + 1,
         )
@@ -190,7 +191,7 @@ class Trainer:
         return {*MONITORED, self.config.stop_metric}
 
     def _train_epoch(self, number: int) -> tuple[list[Ascent], list[int]]:
-        self.dropout_generator.manual_seed(_torch_seed(self.config.seed, "dropout", number))
+        self.dropout_generator.manual_seed(torch_seed(self.config.seed, "dropout", number))
         self.model.train()
         ascents, counts = [], []
         for step, parts in enumerate(self.steps(number), start=1):
@@ -279,6 +280,8 @@ class Trainer:
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
         if not state.weights:
+            if self.config.pretrained is not None:
+                start_from(self.model, self.config.pretrained)
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
@@ -343,11 +346,11 @@ def train(
     if not new:
         run = Run(path)
         run.check_data(interactions)
-        there = run.config.model_dump()
+        there = without_places(run.config.model_dump())
         changed = [
             f"{name} {there[name]!r} there, {asked!r} asked"
-            for name, asked in config.model_dump().items()
-            if name != "data" and there[name] != asked
+            for name, asked in without_places(config.model_dump()).items()
+            if there[name] != asked
         ]
         if changed:
             raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
@@ -364,18 +367,6 @@ def train(
             run.discard()
         raise
     return trainer.fit()
-
-
-def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, STREAMS[stream], epoch])
-
-
-def _torch_seed(seed: int, stream: str, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, STREAMS[stream], epoch]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _torch_generator(seed: int, stream: str, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_torch_seed(seed, stream, epoch))
 
 
 def _finite(value: float) -> float | None:
