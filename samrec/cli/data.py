@@ -1,12 +1,14 @@
-"""`samrec data`: look at interactions before training on them."""
+"""`samrec data`: get interactions, make them of a raw log, look at them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from samrec.cli.prepare import prepare
+
 data = typer.Typer(
-    help="Look at interactions before training on them.",
+    help="Get interactions, make them of a raw log, look at them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -25,6 +27,7 @@ _LABELS = {
     "test_targets_already_seen": "test targets already seen",
     "attributes": "item attributes",
     "training_tokens": "training input tokens (cut to 50)",
+    "times": "times",
     "dropped": "sequences dropped (under 3 items)",
     "fingerprint": "fingerprint",
 }
@@ -32,7 +35,7 @@ _LABELS = {
 
 @data.callback()
 def _group() -> None:
-    """Look at interactions before training on them."""
+    """Get interactions, make them of a raw log, look at them."""
 
 
 @data.command()
@@ -51,6 +54,9 @@ def describe(
 
     statistics = open_data(name, data_dir=data_dir, strict=strict).describe()
     emit(as_json, statistics, _table(statistics))
+
+
+data.command()(prepare)
 
 
 def _table(statistics: dict[str, str | int | float]) -> str:
