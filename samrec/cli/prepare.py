@@ -71,9 +71,9 @@ def prepare(
     """
     from landscape.cli.running import emit
     from landscape.progress import progress
+    from samrec.data.moments import moment
     from samrec.data.prepare import Choices, prepare_data
     from samrec.data.raw_logs.layout import find_layout
-    from samrec.data.raw_logs.times import moment
     from samrec.errors import DataError
 
     for path in [raw, *([metadata] if metadata else [])]:

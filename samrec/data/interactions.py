@@ -70,6 +70,11 @@ class Interactions:
         digest.update(self.items.astype("<i4").tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def times_fingerprint(self) -> str:
+        """SHA-256 of the times; empty where there are none. Equal interactions may have other times."""
+        return "" if self.times is None else hashlib.sha256(self.times.astype("<i8").tobytes()).hexdigest()
+
     def sequence(self, user: int) -> Int32[np.ndarray, " own"]:
         """The items of one row, oldest first."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from samrec_tests.raw_logs import FORMATS, OPTIONS, awkward_ids, logs, slow_text, write_log
 
 from samrec.data.id_map import read_id_map
+from samrec.data.moments import moment
 from samrec.data.prepare import Choices, prepare_data
 from samrec.data.raw_logs.layout import find_layout
 from samrec.data.raw_logs.read import read_log
 from samrec.data.raw_logs.records import RECORD, read_records
-from samrec.data.raw_logs.times import moment
 from samrec.data.s3rec_text import read_s3rec_text
 from samrec.errors import ConfigError, DataError
 
@@ -59,7 +59,7 @@ def test_every_format_gives_the_text_of_the_obvious_way(folder, form, rows, k, d
     expected = slow_text(rows, k, duplicates=duplicates)
     layout = find_layout(path, **OPTIONS.get(form, {}))
     if expected is None:
-        with pytest.raises(DataError, match="empty|thin"):
+        with pytest.raises(DataError, match=r"empty|thin"):
             prepared(folder, path, layout=layout, k=k, duplicates=duplicates)
         return
     text, record = prepared(folder, path, layout=layout, k=k, duplicates=duplicates)
@@ -178,16 +178,20 @@ def test_lines_are_counted_over_line_ends_inside_quotes(folder):
 def test_quotes_mean_what_they_mean_to_the_csv_module(folder, text, block):
     path = file_of(folder, "any.csv", text)
     expected = [row for row in csv.reader(text.splitlines(keepends=True)) if row not in ([], [""])]
-    try:
-        found = list(read_records(path, separator=",", quotes=True, block=block))
-    except DataError as error:
-        assert "does not end" in str(error)
-        assert raises_when_strict(text)
+    if ends_inside_quotes(text):
+        with pytest.raises(DataError, match="does not end within the file"):
+            list(read_records(path, separator=",", quotes=True, block=block))
         return
+    found = list(read_records(path, separator=",", quotes=True, block=block))
     rows = [record.split(part.separator) for part in found for record in part.text]
     astray = [flag for part in found for flag in part.astray]
     assert [[field.replace(RECORD, "\n") for field in row] for row in rows] == expected
     assert any(astray) == raises_when_strict(text)
+
+
+def ends_inside_quotes(text):
+    lines = [line if line.endswith("\n") else line + "\n" for line in text.splitlines(keepends=True)]
+    return list(csv.reader([*lines, "END"]))[-1] != ["END"]
 
 
 def raises_when_strict(text):
@@ -236,7 +240,7 @@ def test_a_compressed_log_that_was_cut_is_refused(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "format"),
+    ("name", "content", "told"),
     [
         ("x.csv", "user,item,time\n", "csv"),
         ("x.csv", "user\titem\ttime\n", "csv"),
@@ -249,13 +253,13 @@ def test_a_compressed_log_that_was_cut_is_refused(folder):
         ("x.json", '{"user_id": "a", "parent_asin": "b", "timestamp": 1}\n', "jsonl"),
     ],
 )
-def test_the_format_is_told_by_name_and_first_line(folder, name, content, format):
+def test_the_format_is_told_by_name_and_first_line(folder, name, content, told):
     path = file_of(folder, name, content)
     if content.count("\t") and name == "x.csv":
         with pytest.raises(DataError, match="no column known to tell the user"):
             find_layout(path)
     else:
-        assert find_layout(path).format == format
+        assert find_layout(path).format == told
 
 
 def test_a_format_nobody_can_tell_asks_for_it(folder):

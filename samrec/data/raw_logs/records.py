@@ -123,7 +123,7 @@ def _cut_quoted(data: bytes, separator: str, line: int) -> tuple[Records | None,
 
     def inside(places: Int64[np.ndarray, " places"]) -> Bool[np.ndarray, " places"]:
         latest = np.searchsorted(starts, places) - 1
-        return np.where(latest >= 0, is_inside[latest], False)  # noqa: FBT003
+        return np.where(latest >= 0, is_inside[latest], False)
 
     newlines = np.flatnonzero(text == _NEWLINE)
     protected = inside(newlines)
@@ -185,7 +185,8 @@ def _kept_quotes(
 
 def _at_start(text: UInt8[np.ndarray, " bytes"], places: _Runs, edge: int) -> _Flags:
     before = text[np.maximum(places - 1, 0)]
-    return (places == 0) | (before == edge) | (before == _NEWLINE)
+    at_start: _Flags = (places == 0) | (before == edge) | (before == _NEWLINE)
+    return at_start
 
 
 def _lines(data: bytes) -> pl.Series:

@@ -4,7 +4,6 @@ A file has one way of writing time: the one that reads most of its first rows. T
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from typing import Literal, get_args
 
 import polars as pl
@@ -25,7 +24,6 @@ FORMS = (  # the first that reads most wins
 )
 _PER_SECOND: dict[Unit, int] = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _LARGEST = 2**63 - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +60,3 @@ def find_clock(sample: pl.Series, unit: str = "seconds") -> Clock:
     frame = pl.DataFrame({"time": sample})
     read = [frame.select(clock.microseconds(pl.col("time")).is_not_null().sum()).item() for clock in clocks]
     return clocks[read.index(max(read))]
-
-
-def moment(text: str, *, ends: bool = False) -> int:
-    """Microseconds since 1970 of what somebody typed: `2014-07-23`, `2014-07-23T12:00`, or a number of seconds.
-
-    With `ends` a bare date is its end, the start of the next day. Raises ConfigError.
-    """
-    text = text.strip()
-    try:
-        return round(float(text) * 10**6)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"expected a date such as 2014-07-23 or a number of seconds since 1970, got {text!r}"
-        ) from None
-    if ends and text == str(date(read.year, read.month, read.day)):
-        read += timedelta(days=1)
-    return (read.replace(tzinfo=read.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1)
