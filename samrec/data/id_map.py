@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["items", "users"]
+KINDS: tuple[Kind, ...] = ("users", "items")
 
 
 class IdMap:

@@ -108,7 +108,7 @@ def find_layout(
         raise ConfigError(f"expected a separator, one ASCII character where fields are quoted, got {separator!r}")
     names = next(csv.reader([first], delimiter=separator)) if quotes else first.split(separator)
     if header is None:
-        header = told != "movielens" or any("user" in name.casefold() for name in names)
+        header = told != "movielens" or names[0].casefold() in _ALIASES["user"]
     if header:
         columns = _named(path, names, asked, wanted)
         places = {role: names.index(name) for role, name in columns.items()}
