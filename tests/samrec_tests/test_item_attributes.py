@@ -11,7 +11,8 @@ from samrec.errors import DataError
 ITEMS = ["b1", "b2", "b3"]
 FORMS = {
     "amazon 2014": [
-        "{'asin': 'b1', 'title': \"it's\", 'categories': [['Beauty', 'Hair Care', 'Oils'], ['Beauty', 'Skin']], 'brand': 'A'}",
+        "{'asin': 'b1', 'title': \"it's\", 'categories': [['Beauty', 'Hair Care', 'Oils'], ['Beauty', 'Skin']], "
+        "'brand': 'A'}",
         "{'asin': 'zz', 'categories': [['Beauty', 'Nails']]}",
         "{'asin': 'b3', 'categories': [['Beauty', 'Skin']], 'brand': ''}",
     ],
