@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, parse_holdout
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
 
@@ -64,6 +65,7 @@ class RunConfig(BaseModel):
     negative_count: int | None = Field(default=None, ge=1)  # a target; None: the loss's own, see OWN_OPTIONS
     gbce_t: float | None = Field(default=None, ge=0, le=1)  # gBCE's calibration, 0 is BCE
     contrast: Contrast | None = None  # CL4SRec's; None: its defaults
+    split: str = "leave-one-out"  # or leave-last-N, or time:T1,T2; see samrec.data.holdout
     negatives: Literal["training", "s3rec"] = "training"  # which items a negative may not be
     size: int = Field(default=64, ge=1)
     heads: int = Field(default=2, ge=1)
@@ -136,11 +138,23 @@ class RunConfig(BaseModel):
                 raise ValueError(f"{field} {value} has no effect: expected it only with {condition}")
         if self.method == "s3rec" and self.pretrained is None:
             raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
+        if self.method == "s3rec" and self.split != LEAVE_ONE_OUT.name:
+            raise ValueError(f"expected the split {LEAVE_ONE_OUT.name}, which pre-training reads, got {self.split}")
         if self.method != "s3rec" and self.pretrained is not None:
             raise ValueError(
                 f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"
             )
         return self
+
+    @field_validator("split")
+    @classmethod
+    def _split_is_known(cls, value: str) -> str:
+        return parse_holdout(value).name
+
+    @property
+    def holdout(self) -> Holdout:
+        """Which interactions are held out."""
+        return parse_holdout(self.split)
 
     @property
     def part_size(self) -> int | None:

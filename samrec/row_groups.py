@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
 from samrec.data.split import training_sequences
 
@@ -14,7 +15,7 @@ HEAD_SHARE = 0.2  # of the items seen in training, the most popular ones
 
 
 def row_groups(
-    interactions: Interactions, chunks: Sequence[Any], *, max_length: int
+    interactions: Interactions, chunks: Sequence[Any], *, max_length: int, holdout: Holdout = LEAVE_ONE_OUT
 ) -> dict[str, Mapping[str, Tensor]]:
     """Rows of the item table by popularity in training, and all rows on which a loss does not depend.
 
@@ -23,7 +24,7 @@ def row_groups(
     is scored), and the positions that no sequence there reaches. The padding row is frozen and in no group.
     """
     items = interactions.item_count
-    train = training_sequences(interactions, max_length=max_length)
+    train = training_sequences(interactions, max_length=max_length, holdout=holdout)
     seen = np.bincount(np.concatenate([train.items, train.targets]), minlength=items + 2)
     order = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)]
     head, tail = np.split(order, [round(HEAD_SHARE * len(order))])

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.errors import ConfigError, RunError
 from samrec.evaluation.metrics import scores_of
 
@@ -42,8 +43,8 @@ class Evaluation:
     targets_seen: float  # share of targets already seen: without `keep_seen` they cannot be hit
     protocol: str  # fingerprint of `conditions`; results may stand in one table when it is the same
     conditions: Mapping[str, str]
-    users: NDArray[np.int64]  # their ids in the data
-    ranks: NDArray[np.float64]  # of the same users
+    users: NDArray[np.int64]  # whose target each is: ids in the data
+    ranks: NDArray[np.float64]  # of the same targets
 
     def summary(self) -> dict[str, Any]:
         """Everything but users and ranks, as JSON values."""
@@ -53,7 +54,7 @@ class Evaluation:
             "seen": seen_rule(self.keep_seen),
             "metrics": dict(self.metrics),
             "standard_errors": dict(self.standard_errors),
-            "users": len(self.users),
+            "users": len(np.unique(self.users)),
             "targets_seen": self.targets_seen,
             "protocol": self.protocol,
             "conditions": dict(self.conditions),
@@ -94,6 +95,7 @@ def evaluate_run(
         keep_seen=keep_seen,
         run=run.name,
         weights=content_hash(model.state_dict()),
+        holdout=run.config.holdout,
     )
     _keep(result, run.path)
     return result
@@ -107,6 +109,7 @@ def evaluate_model(
     keep_seen: bool = False,
     run: str = "",
     weights: str = "",
+    holdout: Holdout = LEAVE_ONE_OUT,
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written."""
     from samrec.data.split import evaluation_sequences, seen_items
@@ -114,11 +117,13 @@ def evaluate_model(
 
     if split not in get_args(EvaluationSplit):
         raise ConfigError(f"expected the split validation or test, got {split!r}")
-    sequences = evaluation_sequences(interactions, split, max_length=model.max_length)
-    seen = seen_items(interactions, split)
+    sequences = evaluation_sequences(interactions, split, max_length=model.max_length, holdout=holdout)
+    seen = seen_items(interactions, split, holdout=holdout)
     ranks = full_ranks(model, sequences, seen, interactions.item_count, keep_seen=keep_seen)
-    scores = scores_of(ranks)
-    conditions = conditions_of(interactions.fingerprint, split, keep_seen=keep_seen)
+    scores = scores_of(ranks, owners=sequences.users)
+    conditions = conditions_of(
+        interactions.fingerprint, split, keep_seen=keep_seen, held_out=_named(holdout, interactions)
+    )
     return Evaluation(
         run=run,
         weights=weights,
@@ -165,20 +170,28 @@ def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bo
         )
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise RunError(f"cannot read the evaluation in {run}: {error}") from None
-    if (weights, protocol, len(users)) != (result.weights, result.protocol, summary["users"]):
+    if (weights, protocol, len(np.unique(users))) != (result.weights, result.protocol, summary["users"]):
         raise RunError(f"the scores and ranks in {run} belong to different evaluations: run samrec evaluate again")
     return result
 
 
-def conditions_of(data: str, split: EvaluationSplit, *, keep_seen: bool) -> dict[str, str]:
+def conditions_of(
+    data: str, split: EvaluationSplit, *, keep_seen: bool, held_out: str = LEAVE_ONE_OUT.name
+) -> dict[str, str]:
     """All that must match for two results to stand in one table."""
     return {
         "data": data,
-        "split": f"leave-one-out, {split}",
+        "split": f"{held_out}, {split}",
         "seen": seen_rule(keep_seen),
         "ties": "half of the others",
         "candidates": "all items",
     }
+
+
+def _named(holdout: Holdout, interactions: "Interactions") -> str:
+    """A holdout that looks at times is another one where times differ."""
+    told = f" by {interactions.times_fingerprint[:16]}" if holdout.hides_future_items else ""
+    return holdout.name + told
 
 
 def fingerprint(conditions: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from samrec.errors import ConfigError, ProtocolMismatch
-from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 
 USERS_LEVEL = "users within this pair of checkpoints"
 SEEDS_LEVEL = "seeds"
@@ -83,7 +83,7 @@ def paired_users(
         )
     if not np.array_equal(a.users, b.users):
         raise ProtocolMismatch(f"expected the same users in both, got {len(a.users):,} and {len(b.users):,} others")
-    of_a, of_b = per_user(a.ranks, metric), per_user(b.ranks, metric)
+    of_a, of_b = (averaged_by_owner(per_user(result.ranks, metric), result.users) for result in (a, b))
     differences = of_b - of_a
     low, high = bootstrap_interval(differences, confidence=confidence, draws=draws, seed=seed)
     p_value, exact = sign_flip_p(differences, draws=draws, seed=seed)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
+from samrec.data.holdout import LEAVE_ONE_OUT
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
 from samrec.models.build import build_model
@@ -88,6 +89,8 @@ class RunFolder:
                 f"expected the data {self.path} was trained on ({expected[:12]}), "
                 f"got {interactions.source} ({interactions.fingerprint[:12]})"
             )
+        if self.record["fingerprints"].get("times", interactions.times_fingerprint) != interactions.times_fingerprint:
+            raise RunError(f"expected the times {self.path} was split by, got others in {interactions.source}")
 
     def state(self) -> State:
         """The last finished epoch's state; position 0 and no weights if none was finished."""
@@ -195,13 +198,20 @@ R = TypeVar("R", bound=RunFolder)
 
 def create_run(path: Path | str, config: RunConfig, interactions: Interactions, **fields: Any) -> Run:
     """Make the folder and its run.json; RunError if a run is there already."""
-    return create_folder(Run, path, config, interactions, **fields)
+    times = {"times": interactions.times_fingerprint} if config.holdout.hides_future_items else {}
+    return create_folder(Run, path, config, interactions, fingerprints=times, **fields)
 
 
 def create_folder(
-    kind: type[R], path: Path | str, config: RunConfig | PretrainConfig, interactions: Interactions, **fields: Any
+    kind: type[R],
+    path: Path | str,
+    config: RunConfig | PretrainConfig,
+    interactions: Interactions,
+    *,
+    fingerprints: Mapping[str, str | None] | None = None,
+    **fields: Any,
 ) -> R:
-    """Make the folder of a run of this kind; RunError if a run is there already."""
+    """Make the folder of a run of this kind, with `fingerprints` beside the usual ones; RunError if a run is there."""
     path = Path(path)
     if (path / "run.json").exists():
         raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
@@ -217,6 +227,7 @@ def create_folder(
             "data": interactions.fingerprint,
             "training": fingerprint(config.model_dump()),
             "training_without_seed": fingerprint(config.without_seed),
+            **(fingerprints or {}),
         },
         "versions": {name: importlib.metadata.version(name) for name in ("samrec", "torch", "numpy")},
         "status": "running",
@@ -227,8 +238,13 @@ def create_folder(
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count, hashes do."""
+    """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
+
+    Leave-one-out goes without saying, as in runs made when there was nothing else.
+    """
     kept = without_places(content)
+    if kept.get("split") == LEAVE_ONE_OUT.name:
+        del kept["split"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
