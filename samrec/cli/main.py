@@ -10,6 +10,7 @@ COMMANDS = {
     "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
     "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
     "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
+    "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }
 

@@ -20,7 +20,7 @@ from samrec.config import RunConfig
 from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
-from samrec.data.split import evaluation_sequences, seen_items, training_sequences
+from samrec.data.split import evaluation_sequences, nested_share, seen_items, training_sequences
 from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores, RunError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
@@ -35,7 +35,7 @@ from samrec.training.files import clear_asides
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4}
+STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4, "fraction": 5}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
@@ -63,7 +63,7 @@ class Trainer:
         self.seen = seen_items(interactions, "validation")
         self.sampler = NegativeSampler(interactions, rule=self.config.negatives)
         lengths = np.diff(self.sequences.offsets)
-        self.trained_on = np.flatnonzero(lengths)
+        self.trained_on = rows_trained_on(self.config, np.flatnonzero(lengths))
         if not len(self.trained_on):
             raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
@@ -364,6 +364,11 @@ def train(
             run.discard()
         raise
     return trainer.fit()
+
+
+def rows_trained_on(config: RunConfig, usable: np.ndarray) -> np.ndarray:
+    """The rows of the training sequences that a run learns from: of one seed, a smaller fraction's are among these."""
+    return nested_share(usable, config.data_fraction, _numpy_generator(config.seed, "fraction", 0))
 
 
 def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
