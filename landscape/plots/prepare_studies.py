@@ -242,13 +242,12 @@ def _tau(relations: Any, measure: str, target: str) -> str:
 
 def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
     """The scale's ticks, thinned until their labels stand side by side in a narrow panel."""
-    ticks = tuple(zip(scale.ticks, scale.tick_labels, strict=True))
-    for step in range(1, len(ticks) + 1):
-        zero = next((k for k, (at, _) in enumerate(ticks) if at == 0), 0)
-        kept = ticks[zero % step :: step]
-        if sum(len(label) + 2 for _, label in kept) <= NARROW:
-            return kept
-    return ticks[:1]
+    fewer = scale
+    for most in range(len(scale.ticks), 1, -1):
+        fewer = scale.with_fewer_ticks(most)
+        if sum(len(label) + 2 for label in fewer.tick_labels) <= NARROW:
+            break
+    return tuple(zip(fewer.ticks, fewer.tick_labels, strict=True))
 
 
 def _room(scale: Scale) -> tuple[float, float]:

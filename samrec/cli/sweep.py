@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import emit
+from landscape.cli.running import LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from samrec.experiments.studies import Study
@@ -39,11 +39,14 @@ def sweep(
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
     max_products: Annotated[int, typer.Option(min=1, help="Hessian products at most, for each eigenvalue.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of measured users, negatives, starts and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of measured users, negatives, starts and noise.")
+    ] = 0,
     extend: Annotated[bool, typer.Option("--extend", help="Add new seeds to the study that is there.")] = False,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Rebuild tables and figures from the folders; train nothing.")
     ] = False,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
     list_studies: Annotated[bool, typer.Option("--list", help="Tell the named studies and their questions.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -73,7 +76,7 @@ def sweep(
             there = open_study(out)
             if study not in (None, there.study.name):
                 raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
-            _show(there, [], {}, as_json=as_json)
+            _show(there, [], {}, figures=figures, as_json=as_json)
         return
     if study is None or data is None:
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
@@ -101,7 +104,7 @@ def sweep(
                 failures = measure_study(
                     folder, data=data, data_dir=data_dir, settings=settings, workers=workers, command=command
                 )
-        _show(folder, outcomes, failures, as_json=as_json)
+        _show(folder, outcomes, failures, figures=figures, as_json=as_json)
 
 
 def _wanted(
@@ -125,14 +128,16 @@ def _wanted(
     return wanted, open_data(data, data_dir=data_dir).fingerprint
 
 
-def _show(folder: "StudyFolder", outcomes: Sequence["Outcome"], failures: dict[str, str], *, as_json: bool) -> None:
+def _show(
+    folder: "StudyFolder", outcomes: Sequence["Outcome"], failures: dict[str, str], *, figures: bool, as_json: bool
+) -> None:
     """Write tables, draw figures, print, and leave with the code the outcomes ask for."""
     from samrec.errors import RunError
     from samrec.experiments.study_figures import draw_study, rebuild_tables
     from samrec.experiments.table import rich_tables
 
     values, sections, tables = rebuild_tables(folder)
-    figures = draw_study(folder)
+    drawn = draw_study(folder) if figures else []
     runs = [{"run": run.name, "cell": run.planned.cell, "seed": run.planned.seed, "status": run.status,
              "stopped": run.record.get("stopped"), "values": dict(run.values)} for run in values.runs]  # fmt: skip
     payload = {
@@ -141,13 +146,15 @@ def _show(folder: "StudyFolder", outcomes: Sequence["Outcome"], failures: dict[s
         "trained": [outcome.run for outcome in outcomes if outcome.worked],
         "runs": runs,
         "tables": {section.title: [section.header, *section.rows] for section in sections},
-        "files": [*tables, *figures],
+        "files": [*tables, *drawn],
         "failed": {outcome.run: outcome.message for outcome in outcomes if outcome.status == "failed"} | failures,
         "unsettled": values.unsettled,
     }
     emit(as_json, payload, rich_tables(sections))
     if not as_json:
-        print(f"tables   {folder.path / 'tables'}\nfigures  {folder.path / 'figures'}\nstore    {folder.store}")
+        print(f"tables   {folder.path / 'tables'}\nstore    {folder.store}")
+        if drawn:
+            print(f"figures  {folder.path / 'figures'}")
     for outcome in outcomes:
         if outcome.status != "finished":
             print(f"{outcome.run} {outcome.status}: {outcome.message}", file=sys.stderr)

@@ -28,9 +28,10 @@ from landscape.store import Store
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.data.split import training_sequences
-from samrec.errors import SamrecError
+from samrec.errors import ConfigError, SamrecError
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.sweep import answers
+from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import Run
 from samrec.training.trainer import rows_trained_on
@@ -50,6 +51,15 @@ class Settings:
     max_products: int = 500  # an eigenpair
     pairs: int = 20  # of noise, antithetic
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(f"expected a relative tolerance between 0 and 1, got {self.tolerance}")
+        for name, least in (("users", 1), ("max_products", 1), ("pairs", 2), ("seed", 0)):
+            if (number := getattr(self, name)) is not None and number < least:
+                raise ConfigError(f"expected {name.replace('_', ' ')} of at least {least}, got {number}")
+        if self.loss is not None:
+            loss_named(self.loss)
 
 
 @dataclass(frozen=True, slots=True)

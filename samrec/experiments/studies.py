@@ -37,7 +37,7 @@ class Cell:
     @property
     def slug(self) -> str:
         """The label as part of a folder's name."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")
+        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower().replace("e+", "e")).strip("-.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class TrainingTask:
                 evaluate_run(run, "test", interactions=interactions)
             except Diverged as error:
                 return Outcome(planned.name, "diverged", _one_line(error))
-            except (SamrecError, LandscapeError) as error:
+            except (SamrecError, LandscapeError, OSError, MemoryError) as error:
                 return Outcome(planned.name, "failed", _one_line(error))
             except Exception as error:
                 return Outcome(planned.name, "failed", _one_line(repr(error)), traceback.format_exc())

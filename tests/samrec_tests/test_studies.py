@@ -1,5 +1,6 @@
 """Named experiments change what they say and nothing else; grids; shares of the data that contain each other."""
 
+import itertools
 import json
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_less_data_gets_as_many_steps_to_stop_in():
     for cell in study_named("data-fraction", BASE).cells:
         share = cell.config.data_fraction
         assert cell.config.patience * share == pytest.approx(10, abs=0.5)
-        assert cell.config.epochs * share == pytest.approx(200 if cell.config.sam else 100)
+        assert cell.config.epochs * share == pytest.approx(200 if cell.config.sam else 100, abs=1)
 
 
 def test_plain_losses_are_compared_with_the_plain_baseline():
@@ -128,7 +129,7 @@ def test_smaller_shares_lie_inside_larger_ones():
     rows = np.arange(10, 110)
     shares = [nested_share(rows, share, np.random.default_rng(7)) for share in (0.2, 0.4, 0.6, 0.8, 1.0)]
     assert [len(share) for share in shares] == [20, 40, 60, 80, 100]
-    for small, large in zip(shares, shares[1:], strict=False):
+    for small, large in itertools.pairwise(shares):
         assert set(small) < set(large)
     assert shares[-1].tolist() == rows.tolist()
     assert set(nested_share(rows, 0.2, np.random.default_rng(8))) != set(shares[0])
@@ -158,6 +159,4 @@ def test_runs_made_before_a_field_existed_group_with_those_that_leave_it_at_its_
     record["fingerprints"]["training_without_seed"] = "of the fields there were"
     (folders[0] / "run.json").write_text(json.dumps(record))
     groups = methods_of(open_members(folders))
-    assert sorted([member.name for member in group] for group in groups.values()) == [["new", "old"], ["other"]] or (
-        sorted(sorted(member.name for member in group) for group in groups.values()) == [["new", "old"], ["other"]]
-    )
+    assert [sorted(member.name for member in group) for group in groups.values()] == [["new", "old"], ["other"]]
