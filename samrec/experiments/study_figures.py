@@ -1,6 +1,6 @@
 """A study's tables and figures: read from its folders, written as files, handed to its store, drawn from there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Tabl
                 store.add_table("histories", Table(found.name, table.columns, {**table.attributes, "best_epoch": best}))
 
 
-def draw_study(study: StudyFolder) -> list[Path]:
-    """Draw what the store has numbers for, each as PNG, PDF and HTML; returns the files."""
+def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html")) -> list[Path]:
+    """Draw what the store has numbers for, a file an ending; returns the files."""
     from landscape.plots import matplotlib_figures, plotly_figures, prepare
 
     folder = study.path / "figures"
@@ -70,12 +70,9 @@ def draw_study(study: StudyFolder) -> list[Path]:
         )
     for name, (kind, prepared) in figures.items():
         data = prepared()
-        figure = getattr(matplotlib_figures, kind)(data)
-        for ending in ENDINGS:
-            written.append(folder / f"{name}{ending}")
-            matplotlib_figures.save(figure, written[-1])
-        written.append(folder / f"{name}.html")
-        plotly_figures.save(getattr(plotly_figures, kind)(data), written[-1])
+        for ending in endings:
+            drawers = plotly_figures if ending == ".html" else matplotlib_figures
+            written.append(drawers.save(getattr(drawers, kind)(data), folder / f"{name}{ending}"))
     return written
 
 

@@ -129,7 +129,9 @@ def _measured(
         own |= dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True))
         values[planned.name] = own
         unsettled += [
-            f"{planned.name} {label}" for label, ok in zip(pairs.labels, pairs.converged, strict=True) if not ok
+            f"{planned.name} {label.replace('lambda', 'λ')}"
+            for label, ok in zip(pairs.labels, pairs.converged, strict=True)
+            if not ok
         ]
         objective = dict(pairs.provenance.objective)
     return values, tuple(measures), tuple(unsettled), objective
