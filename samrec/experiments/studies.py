@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from samrec.config import RunConfig, make_config
 from samrec.errors import ConfigError
@@ -21,7 +21,8 @@ FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)  # the paper has .6 and .8
 DROPOUTS = (0.0, 0.2, 0.5)
 GRID = "grid"
 NAMED_BY_METHOD = {"method", "rho", "sam"}  # fields that `RunConfig.name` tells already
-IN_CONSEQUENCE = {"sam", "epochs", "patience"}  # fields that change along with the one a study is about
+SWITCHES = {"rho": {"sam": False}}  # what a changed field resets, unless it is given too: the configuration fills it in
+LOSSES: tuple[str, ...] = get_args(RunConfig.model_fields["loss"].annotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def dropout(base: RunConfig) -> Study:
 def loss(base: RunConfig) -> Study:
     """Does SAM add anything to a better loss?"""
     cells: list[Cell] = []
-    for name in ("bce", "ce"):
+    for name in dict.fromkeys((base.loss, *LOSSES)):
         cells += _with_and_without_sam(changed(base, loss=name), ("loss",), plain_against=cells[0] if cells else None)
     return Study("loss", _question(loss), tuple(cells))
 
@@ -161,9 +162,8 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
 
 def changed(base: RunConfig, **fields: Any) -> RunConfig:
     """The base with these fields instead; SAM is on exactly where rho is not 0, unless `sam` says otherwise."""
-    if "rho" in fields and "sam" not in fields:
-        fields["sam"] = False  # the configuration itself switches it on
-    return make_config(**{**base.model_dump(), **fields})
+    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items()}
+    return make_config(**{**base.model_dump(), **reset, **fields})
 
 
 def with_sam(base: RunConfig, radius: float = RHO) -> RunConfig:
@@ -195,7 +195,8 @@ def _cell(config: RunConfig, shown: tuple[str, ...], *, axis: str | None = None,
     """A cell named by its method and the fields shown; what is on the axis is no part of its line's name."""
     extras = [name for name in shown if name not in NAMED_BY_METHOD]
     told = {name: f"{name.replace('_', ' ')} {_plain(getattr(config, name))}" for name in extras}
-    method = [] if axis == "rho" else [config.name]
+    along = config if axis is None else config.model_copy(update={axis: RunConfig.model_fields[axis].default})
+    method = [] if axis == "rho" else [along.name]
     return Cell(
         label=", ".join([config.name, *told.values()]),
         config=config,

@@ -202,7 +202,7 @@ def _difference(there: StudyFolder, asked: StudyFolder) -> str | None:
 
 def _fields(config: RunConfig) -> dict[str, Any]:
     """All that decides what a run becomes; where its data lies does not."""
-    return config.model_dump(exclude={"data"})
+    return config.model_dump(exclude={"data": True})
 
 
 def _listed(values: str | Sequence[object]) -> str:

@@ -11,7 +11,7 @@ from samrec.config import make_config
 from samrec.data.split import nested_share
 from samrec.errors import ConfigError, DataError
 from samrec.experiments.members import methods_of, open_members
-from samrec.experiments.studies import STUDIES, changed, described_studies, grid, study_named
+from samrec.experiments.studies import LOSSES, STUDIES, changed, described_studies, grid, study_named
 from samrec.training.trainer import train
 
 BASE = make_config(data="synthetic", seed=5, epochs=100)
@@ -77,6 +77,7 @@ def test_less_data_gets_as_many_steps_to_stop_in():
 
 
 def test_plain_losses_are_compared_with_the_plain_baseline():
+    assert {cell.config.loss for cell in study_named("loss", BASE).cells} == set(LOSSES)
     cells = cells_of(study_named("loss", BASE))
     assert cells["SASRec, loss ce"].against == "SASRec, loss bce"
     assert cells["SAMRec (rho 0.1), loss ce"].against == "SASRec, loss ce"

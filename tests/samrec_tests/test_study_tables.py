@@ -110,13 +110,19 @@ def test_differences_are_paired_on_both_levels_and_corrected_over_each(study, ta
         ]
         assert row["difference"] == pytest.approx(sum(by_seed) / 2, abs=1e-12)
         if row["level"] == USERS_LEVEL:
-            ranks = {
-                name: per_user(evaluations[f"{name}-seed-{seed}"].ranks, row["metric"])
-                for name in (slug, "sasrec")
-                for seed in (1,)
-            }
-            assert row["users"] == len(ranks[slug])
-            assert row["low"] <= row["difference"] <= row["high"]
+            of_users = [
+                sum(
+                    per_user(evaluations[f"{slug}-seed-{seed}"].ranks, row["metric"])[user]
+                    - per_user(evaluations[f"sasrec-seed-{seed}"].ranks, row["metric"])[user]
+                    for seed in (1, 2)
+                )
+                / 2
+                for user in range(row["users"])
+            ]
+            assert row["users"] == small_runs.data().users
+            assert row["difference"] == pytest.approx(sum(of_users) / len(of_users), abs=1e-11)
+            redrawn = np.random.default_rng(5).choice(of_users, size=(4000, len(of_users))).mean(1)
+            assert (row["low"], row["high"]) == pytest.approx(np.quantile(redrawn, [0.025, 0.975]), abs=0.004)
         else:
             assert (row["smallest_p"], row["users"]) == (0.5, -1)
     for level in {row["level"] for row in rows}:
