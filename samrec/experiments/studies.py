@@ -2,13 +2,14 @@
 
 A study is a list of cells, each to be run over several seeds. The first cell is the baseline; every other one is
 compared with the cell it is `against`: the one that differs from it in what the question asks about. SAM runs get twice
-the base's cap on epochs, so that it is patience that ends them.
+the base's cap on epochs, so that it is patience that ends them. A study is offered where the configuration has its
+fields.
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -18,11 +19,32 @@ from samrec.errors import ConfigError
 RHO = 0.1  # the paper's first experiment
 RHOS = (0.001, 0.01, 0.1, 1.0, 10.0)  # the paper's sweep: the first should do nothing, the last should hurt
 FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)  # the paper has .6 and .8
+ASAM_RHO = 0.5  # on ASAM's own scale (Kwon et al. 2021)
 DROPOUTS = (0.0, 0.2, 0.5)
+WEIGHT_DECAYS = (0.0, 0.01, 0.1)  # times the learning rate a step
+L2S = (0.0, 1e-5, 1e-4)  # half of it times ||w||^2: with ||w|| about 100 the last adds .5 to the loss
+FAMILY: tuple[dict[str, Any], ...] = (
+    {},
+    {"rho": ASAM_RHO, "asam": True},
+    {"sam_period": 5},  # LookSAM
+    {"sam_period": 5, "sam_between": "plain"},
+    {"sam_users": 64},
+    {"sam_group": "body"},
+    {"sam_group": "embeddings"},
+)
 GRID = "grid"
-NAMED_BY_METHOD = {"method", "rho", "sam"}  # fields that `RunConfig.name` tells already
-SWITCHES = {"rho": {"sam": False}}  # what a changed field resets, unless it is given too: the configuration fills it in
-LOSSES: tuple[str, ...] = get_args(RunConfig.model_fields["loss"].annotation)
+FIELDS = RunConfig.model_fields
+LOSSES: tuple[str, ...] = get_args(FIELDS["loss"].annotation)
+METHODS: tuple[str, ...] = get_args(FIELDS["method"].annotation)
+TOLD = {
+    *("method", "rho", "sam", "optimizer", "momentum", "weight_decay", "l2", "asam", "asam_eta", "sam_group"),
+    *("sam_dropout", "sam_users", "sam_period", "sam_between", "sam_alpha", "rho_schedule", "rho_epochs", "rho_factor"),
+}  # fields that the configuration's name may tell
+SWITCHES: dict[str, dict[str, Any]] = {  # what a changed field resets, unless given too: the configuration fills it in
+    "rho": {"sam": False},
+    "loss": {"negative_count": None, "gbce_t": None},
+    "method": {"contrast": None},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +118,12 @@ def data_fraction(base: RunConfig) -> Study:
             "epochs": round(base.epochs / share),
             "patience": round(base.patience / share),
         }
-        cells += _with_and_without_sam(changed(base, **longer), ("data_fraction",), axis="data_fraction")
+        shared = changed(base, **longer)
+        some = _with_and_without_sam(shared, ("data_fraction",), axis="data_fraction")
+        if "cl4srec" in METHODS and base.method != "cl4srec":
+            contrastive = changed(shared, method="cl4srec")
+            some.append(_cell(contrastive, ("data_fraction",), axis="data_fraction", against=some[0]))
+        cells += some
     return Study("data-fraction", _question(data_fraction), tuple(cells), axis="data_fraction")
 
 
@@ -113,12 +140,51 @@ def loss(base: RunConfig) -> Study:
     return Study("loss", _question(loss), tuple(cells))
 
 
+def weight_decay(base: RunConfig) -> Study:
+    """Does SAM still help beside decoupled weight decay, or instead of it?"""
+    return _beside("weight-decay", weight_decay, changed(base, optimizer="adamw"), "weight_decay", WEIGHT_DECAYS)
+
+
+def l2(base: RunConfig) -> Study:
+    """Does SAM still help beside an L2 term in the loss, or instead of it?"""
+    return _beside("l2", l2, base, "l2", L2S)
+
+
+def sam_family(base: RunConfig) -> Study:
+    """Which member of SAM's family helps, and at which cost?"""
+    cells = [_cell(base, ())]
+    cells += [_cell(changed(with_sam(base), **fields), ()) for fields in FAMILY]
+    return Study("sam-family", _question(sam_family), _all_against_first(cells))
+
+
+def methods(base: RunConfig) -> Study:
+    """How do SASRec, SAMRec and CL4SRec compare, and does SAM add to contrast?"""
+    plain = _with_and_without_sam(base, ())
+    contrastive = _with_and_without_sam(changed(base, method="cl4srec"), (), plain_against=plain[0])
+    return Study("methods", _question(methods), (*plain, *contrastive))
+
+
+def _offered(name: str) -> bool:
+    if name == "methods":
+        return "cl4srec" in METHODS
+    needed = {"weight-decay": {"optimizer", "weight_decay"}, "l2": {"l2"}, "sam-family": set[str]().union(*FAMILY)}
+    return needed.get(name, set()) <= FIELDS.keys()
+
+
 STUDIES: dict[str, Callable[[RunConfig], Study]] = {
-    "sam": sam,
-    "rho": rho,
-    "data-fraction": data_fraction,
-    "dropout": dropout,
-    "loss": loss,
+    name: function
+    for name, function in {
+        "sam": sam,
+        "rho": rho,
+        "data-fraction": data_fraction,
+        "dropout": dropout,
+        "weight-decay": weight_decay,
+        "l2": l2,
+        "loss": loss,
+        "sam-family": sam_family,
+        "methods": methods,
+    }.items()
+    if _offered(name)
 }
 
 
@@ -147,8 +213,8 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
     if not vary:
         raise ConfigError("expected fields to vary, such as rho=0,0.05,0.1, got none")
     for name, values in vary.items():
-        if name == "seed" or name not in RunConfig.model_fields:
-            known = [field for field in RunConfig.model_fields if field not in ("seed", "data")]
+        if name in ("seed", "data") or name not in FIELDS:
+            known = [field for field in FIELDS if field not in ("seed", "data")]
             raise ConfigError(f"expected a field out of {', '.join(known)}, got {name!r}")
         if len(values) < 2:
             raise ConfigError(f"expected at least two values of {name}, got {', '.join(map(str, values))}")
@@ -157,12 +223,14 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
     numeric = [name for name in vary if all(_is_number(getattr(config, name)) for config in configs)]
     axis = numeric[0] if numeric else None
     cells = [_cell(config, tuple(vary), axis=axis) for config in configs]
+    if len({cell.label for cell in cells}) < len(cells):  # a name that does not tell a field after all
+        cells = [_cell(config, tuple(vary), axis=axis, told=frozenset()) for config in configs]
     return Study(GRID, f"Every combination of {' and '.join(vary)}.", _all_against_first(cells), axis=axis)
 
 
 def changed(base: RunConfig, **fields: Any) -> RunConfig:
     """The base with these fields instead; SAM is on exactly where rho is not 0, unless `sam` says otherwise."""
-    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items()}
+    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items() if other in FIELDS}
     return make_config(**{**base.model_dump(), **reset, **fields})
 
 
@@ -191,18 +259,24 @@ def _with_and_without_sam(
     return [plain, _cell(with_sam(base), shown, axis=axis, against=plain)]
 
 
-def _cell(config: RunConfig, shown: tuple[str, ...], *, axis: str | None = None, against: Cell | None = None) -> Cell:
+def _cell(
+    config: RunConfig,
+    shown: tuple[str, ...],
+    *,
+    axis: str | None = None,
+    against: Cell | None = None,
+    told: Collection[str] = TOLD,
+) -> Cell:
     """A cell named by its method and the fields shown; what is on the axis is no part of its line's name."""
-    extras = [name for name in shown if name not in NAMED_BY_METHOD]
-    told = {name: f"{name.replace('_', ' ')} {_plain(getattr(config, name))}" for name in extras}
-    along = config if axis is None else config.model_copy(update={axis: RunConfig.model_fields[axis].default})
-    method = [] if axis == "rho" else [along.name]
+    extras = {name: f"{name.replace('_', ' ')} {_plain(getattr(config, name))}" for name in shown if name not in told}
+    along = config if axis is None else config.model_copy(update={axis: FIELDS[axis].default})
+    method = [along.name] if axis != "rho" else [config.method] if "method" in shown else []
     return Cell(
-        label=", ".join([config.name, *told.values()]),
+        label=", ".join([config.name, *extras.values()]),
         config=config,
         against=against.label if against else None,
         setting=None if axis is None else float(getattr(config, axis)),
-        line=", ".join([*method, *(text for name, text in told.items() if name != axis)]),
+        line=", ".join([*method, *(text for name, text in extras.items() if name != axis)]),
     )
 
 
