@@ -120,7 +120,7 @@ def data_fraction(base: RunConfig) -> Study:
         }
         shared = changed(base, **longer)
         some = _with_and_without_sam(shared, ("data_fraction",), axis="data_fraction")
-        if "cl4srec" in METHODS and base.method != "cl4srec":
+        if "cl4srec" in METHODS and str(base.method) != "cl4srec":
             contrastive = changed(shared, method="cl4srec")
             some.append(_cell(contrastive, ("data_fraction",), axis="data_fraction", against=some[0]))
         cells += some
