@@ -33,7 +33,8 @@ OWN_BASE = {"weight-decay": {"optimizer"}}  # what a study changes in every cell
 
 
 def differences(one, other):
-    return {name for name, value in one.model_dump().items() if getattr(other, name) != value}
+    theirs = other.model_dump()
+    return {name for name, value in one.model_dump().items() if theirs[name] != value}
 
 
 def cells_of(study):
