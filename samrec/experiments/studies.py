@@ -109,7 +109,7 @@ def data_fraction(base: RunConfig) -> Study:
     """Does SAM help more where there is less to learn from?
 
     Cap and patience are counted in passes over all of the data: with a fifth of it both are five times as many epochs,
-    or a run would stop before it has taken the steps in which the others learn.
+    so that every share has the same number of steps to get better in before it is stopped.
     """
     cells = []
     for share in reversed(FRACTIONS):

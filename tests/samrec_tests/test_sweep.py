@@ -187,6 +187,19 @@ def test_seeds_are_added_with_extend_and_nothing_is_repeated(tmp_path, samrec):
     assert json.loads(samrec(*arguments("--json", seeds="2,1", epochs=1))[1])["trained"] == []
 
 
+def test_tables_rebuild_from_the_run_folders_when_nothing_else_is_left(tmp_path, samrec):
+    assert samrec(*arguments(epochs=1))[0] == 0
+    study = tmp_path / "study"
+    first = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
+    for name in ("study.json", "study.h5", *(f"tables/{table}" for table in first)):
+        (study / name).unlink()
+    before = {path.name: small_studies.stamps(path) for path in study.iterdir() if path.name != "tables"}
+    code, out, _ = samrec(*arguments("--tables-only", "--json", epochs=1))
+    assert (code, json.loads(out)["trained"]) == (0, [])
+    assert {path.name: path.read_bytes() for path in (study / "tables").iterdir()} == first
+    assert {name: small_studies.stamps(study / name) for name in before} == before
+
+
 def test_a_definition_of_before_a_field_existed_still_fits(tmp_path):
     study = small_studies.defined(tmp_path)
     record = json.loads((study.path / "study.json").read_text())
