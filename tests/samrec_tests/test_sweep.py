@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from samrec_tests import small_runs, small_studies
@@ -117,12 +118,15 @@ def test_killed_and_run_again_it_repeats_nothing_finished_and_ends_in_the_same_b
             kept = any((folder / "evaluation-test-masked.json").exists() for folder in ended)
             return kept and any((folder / "state.safetensors").exists() for folder in begun)
 
-        deadline = time.monotonic() + 120
-        while process.poll() is None and not is_half_way():
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.kill()
-    time.sleep(0.5)  # its workers leave
+        children = []
+        try:
+            while process.poll() is None and not is_half_way():
+                time.sleep(0.005)
+            children = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.kill()
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+        time.sleep(0.02)  # they leave with their parent
     done = [
         f for f in folders if small_studies.status(f) == "finished" and (f / "evaluation-test-masked.json").exists()
     ]
