@@ -2,8 +2,7 @@
 
 A study is a list of cells, each to be run over several seeds. The first cell is the baseline; every other one is
 compared with the cell it is `against`: the one that differs from it in what the question asks about. SAM runs get twice
-the base's cap on epochs, so that it is patience that ends them. A study is offered where the configuration has its
-fields.
+the base's cap on epochs, so that it is patience that ends them.
 """
 
 import itertools
@@ -32,10 +31,10 @@ FAMILY: tuple[dict[str, Any], ...] = (
     {"sam_group": "body"},
     {"sam_group": "embeddings"},
 )
+CONTRASTIVE = "cl4srec"
 GRID = "grid"
 FIELDS = RunConfig.model_fields
 LOSSES: tuple[str, ...] = get_args(FIELDS["loss"].annotation)
-METHODS: tuple[str, ...] = get_args(FIELDS["method"].annotation)
 TOLD = {
     *("method", "rho", "sam", "optimizer", "momentum", "weight_decay", "l2", "asam", "asam_eta", "sam_group"),
     *("sam_dropout", "sam_users", "sam_period", "sam_between", "sam_alpha", "rho_schedule", "rho_epochs", "rho_factor"),
@@ -120,8 +119,8 @@ def data_fraction(base: RunConfig) -> Study:
         }
         shared = changed(base, **longer)
         some = _with_and_without_sam(shared, ("data_fraction",), axis="data_fraction")
-        if "cl4srec" in METHODS and str(base.method) != "cl4srec":
-            contrastive = changed(shared, method="cl4srec")
+        if base.method != CONTRASTIVE:
+            contrastive = changed(shared, method=CONTRASTIVE)
             some.append(_cell(contrastive, ("data_fraction",), axis="data_fraction", against=some[0]))
         cells += some
     return Study("data-fraction", _question(data_fraction), tuple(cells), axis="data_fraction")
@@ -160,31 +159,20 @@ def sam_family(base: RunConfig) -> Study:
 def methods(base: RunConfig) -> Study:
     """How do SASRec, SAMRec and CL4SRec compare, and does SAM add to contrast?"""
     plain = _with_and_without_sam(base, ())
-    contrastive = _with_and_without_sam(changed(base, method="cl4srec"), (), plain_against=plain[0])
+    contrastive = _with_and_without_sam(changed(base, method=CONTRASTIVE), (), plain_against=plain[0])
     return Study("methods", _question(methods), (*plain, *contrastive))
 
 
-def _offered(name: str) -> bool:
-    if name == "methods":
-        return "cl4srec" in METHODS
-    needed = {"weight-decay": {"optimizer", "weight_decay"}, "l2": {"l2"}, "sam-family": set[str]().union(*FAMILY)}
-    return needed.get(name, set()) <= FIELDS.keys()
-
-
 STUDIES: dict[str, Callable[[RunConfig], Study]] = {
-    name: function
-    for name, function in {
-        "sam": sam,
-        "rho": rho,
-        "data-fraction": data_fraction,
-        "dropout": dropout,
-        "weight-decay": weight_decay,
-        "l2": l2,
-        "loss": loss,
-        "sam-family": sam_family,
-        "methods": methods,
-    }.items()
-    if _offered(name)
+    "sam": sam,
+    "rho": rho,
+    "data-fraction": data_fraction,
+    "dropout": dropout,
+    "weight-decay": weight_decay,
+    "l2": l2,
+    "loss": loss,
+    "sam-family": sam_family,
+    "methods": methods,
 }
 
 
@@ -230,7 +218,7 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
 
 def changed(base: RunConfig, **fields: Any) -> RunConfig:
     """The base with these fields instead; SAM is on exactly where rho is not 0, unless `sam` says otherwise."""
-    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items() if other in FIELDS}
+    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items()}
     return make_config(**{**base.model_dump(), **reset, **fields})
 
 

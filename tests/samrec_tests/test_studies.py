@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from samrec_tests import small_runs
 
-from samrec.config import RunConfig, make_config
+from samrec.config import make_config
 from samrec.data.split import nested_share
 from samrec.errors import ConfigError, DataError
 from samrec.experiments.members import methods_of, open_members
-from samrec.experiments.studies import FAMILY, LOSSES, METHODS, STUDIES, changed, described_studies, grid, study_named
+from samrec.experiments.studies import FAMILY, LOSSES, STUDIES, changed, described_studies, grid, study_named
 from samrec.training.trainer import train
 
 BASE = make_config(data="synthetic", seed=5, epochs=100)
 VARIES = {
     "sam": {"rho", "sam", "epochs"},
     "rho": {"rho", "sam", "epochs"},
-    "data-fraction": {"rho", "sam", "epochs", "patience", "data_fraction"},
+    "data-fraction": {"rho", "sam", "epochs", "patience", "data_fraction", "method", "contrast"},
     "dropout": {"rho", "sam", "epochs", "dropout"},
     "weight-decay": {"rho", "sam", "epochs", "weight_decay"},
     "l2": {"rho", "sam", "epochs", "l2"},
@@ -26,9 +26,6 @@ VARIES = {
     "sam-family": {"rho", "sam", "epochs"}.union(*FAMILY),
     "methods": {"rho", "sam", "epochs", "method", "contrast"},
 }
-if "cl4srec" in METHODS:
-    VARIES["data-fraction"] |= {"method", "contrast"}
-VARIES = {name: fields & RunConfig.model_fields.keys() for name, fields in VARIES.items() if name in STUDIES}
 OWN_BASE = {"weight-decay": {"optimizer"}}  # what a study changes in every cell
 
 
