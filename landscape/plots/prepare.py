@@ -1,7 +1,8 @@
 """From a store to plain figure data of surfaces: cuts, panels on one scale, holes, half-finished grids and notes.
 
 All decisions of a picture are taken here and in `scale`; the drawers only draw. Names are names of surfaces, in the
-order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks`, reached from here too.
+order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks` and
+`prepare_studies`, reached from here too.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
 from landscape.plots.prepare_marks import prepare_scores, prepare_sharpness, prepare_spectrum
+from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Checkpoint, Direction, Status, Surface
 from landscape.store import Store
@@ -19,10 +21,13 @@ from landscape.store import Store
 __all__ = [
     "prepare_contour",
     "prepare_curve",
+    "prepare_relation",
     "prepare_relief",
     "prepare_scores",
     "prepare_sharpness",
     "prepare_spectrum",
+    "prepare_study",
+    "prepare_training",
 ]
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval

@@ -11,6 +11,7 @@ COMMANDS = {
     "pretrain": Command("samrec.cli.pretrain:pretrain", "S3-Rec's first stage; train --method s3rec goes on from it."),
     "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
     "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
+    "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }
 

@@ -63,6 +63,9 @@ def train(
     heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
     max_length: Annotated[int, typer.Option(help="Newest items a sequence keeps.")] = 50,
+    data_fraction: Annotated[
+        float, typer.Option(help="Share of the training sequences to learn from; all users are evaluated.")
+    ] = 1.0,
     negatives: Annotated[
         str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
     ] = "training",
@@ -165,6 +168,7 @@ def train(
         heads=heads,
         layers=layers,
         max_length=max_length,
+        data_fraction=data_fraction,
         negatives=negatives,
         split=split,
     )

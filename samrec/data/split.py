@@ -53,6 +53,15 @@ def training_sequences(
     return Sequences(items=items[places], offsets=offsets, targets=items[places + 1], users=users)
 
 
+def nested_share(
+    rows: Int64[np.ndarray, " rows"], fraction: float, rng: np.random.Generator
+) -> Int64[np.ndarray, " chosen"]:
+    """A random share of the rows, in their order; with equal generators a smaller share is part of every larger one."""
+    if not 0 < fraction <= 1:
+        raise DataError(f"expected a fraction above 0 and up to 1, got {fraction}")
+    return np.sort(rng.permutation(rows)[: max(1, round(fraction * len(rows)))])
+
+
 def evaluation_sequences(
     interactions: Interactions,
     split: Literal["validation", "test"],

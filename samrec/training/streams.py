@@ -7,7 +7,7 @@ runs with one seed have in common and never changes.
 import numpy as np
 import torch
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4, "masks": 5, "segments": 6}
+STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3, "views": 4, "masks": 5, "segments": 6, "fraction": 7}
 
 
 def numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
