@@ -27,6 +27,7 @@ from landscape.parameters import Layout, Params
 from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
+from samrec.data.popularity import head_and_tail
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
 from samrec.errors import ConfigError, NonFiniteScores
 from samrec.evaluation.metrics import metric_name, per_user
@@ -37,7 +38,6 @@ from samrec.training.checkpoint import Run
 
 TOKENS = 4096  # a chunk; on Beauty 2,048 to 8,192 were equal within noise, 16,384 slower
 SCORES = 1 << 23  # at most this many scores a chunk where every item is scored: 32 MiB in float32
-HEAD_SHARE = 0.2  # of the items seen in training, the most popular ones
 
 Integers = NDArray[np.int64]
 
@@ -197,10 +197,7 @@ class SequenceObjective:
         positions that no sequence here reaches. The padding row is frozen and in no group.
         """
         items = self.interactions.item_count
-        train = training_sequences(self.interactions, max_length=self._model.max_length)
-        seen = np.bincount(np.concatenate([train.items, train.targets]), minlength=items + 2)
-        order = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)]
-        head, tail = np.split(order, [round(HEAD_SHARE * len(order))])
+        head, tail = head_and_tail(self.interactions, max_length=self._model.max_length)
         touched = np.zeros(items + 2, dtype=np.bool_)
         touched[0] = True
         reached = np.zeros(self._model.max_length, dtype=np.bool_)
@@ -214,8 +211,8 @@ class SequenceObjective:
                 touched[chunk.candidates.cpu().numpy()] = True
         table, positions = "item_embedding.weight", "position_embedding.weight"
         return {
-            "head": {table: torch.from_numpy(np.sort(head))},
-            "tail": {table: torch.from_numpy(np.sort(tail))},
+            "head": {table: torch.from_numpy(head)},
+            "tail": {table: torch.from_numpy(tail)},
             "untouched": {
                 table: torch.from_numpy(np.flatnonzero(~touched)),
                 positions: torch.from_numpy(np.flatnonzero(~reached)),

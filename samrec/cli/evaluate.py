@@ -46,7 +46,7 @@ def _table(result: "Evaluation") -> "Group":
     from rich.console import Group
     from rich.table import Table
 
-    from samrec.evaluation.evaluate import seen_rule
+    from samrec.evaluation.protocol import seen_rule
 
     table = Table()
     table.add_column("metric")

@@ -1,17 +1,16 @@
 """A run's scores on validation or test, kept with the run together with the rank of every user.
 
 `evaluation-test-masked.json` holds the scores and the protocol, `ranks-test-masked.npz` the ranks behind them ("kept"
-where seen items stay candidates). Both are written aside and renamed, and both name the weights they come from, so that
-a pair broken by a kill between the two renames is noticed.
+where seen items stay candidates; "-sampled99-seed0" at the end where 99 negatives were). Both are written aside and
+renamed, and both name the weights they come from, so that a pair broken by a kill between the two renames is noticed.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,13 +18,16 @@ from numpy.typing import NDArray
 
 from samrec.errors import ConfigError, RunError
 from samrec.evaluation.metrics import scores_of
+from samrec.evaluation.protocol import ALL, Candidates, EvaluationSplit, conditions_of, fingerprint, seen_rule
 
 if TYPE_CHECKING:
+    import torch
+
     from samrec.data.interactions import Interactions
-    from samrec.evaluation.ranking import Encoder
+    from samrec.data.split import Sequences
+    from samrec.evaluation.scoring import Encoder
     from samrec.training.checkpoint import Run
 
-EvaluationSplit = Literal["validation", "test"]
 FORMAT = 1
 
 
@@ -44,6 +46,7 @@ class Evaluation:
     conditions: Mapping[str, str]
     users: NDArray[np.int64]  # their ids in the data
     ranks: NDArray[np.float64]  # of the same users
+    candidates: Candidates = ALL  # what the targets were ranked among
 
     def summary(self) -> dict[str, Any]:
         """Everything but users and ranks, as JSON values."""
@@ -51,6 +54,7 @@ class Evaluation:
             "run": self.run,
             "split": self.split,
             "seen": seen_rule(self.keep_seen),
+            "candidates": str(self.candidates),
             "metrics": dict(self.metrics),
             "standard_errors": dict(self.standard_errors),
             "users": len(self.users),
@@ -66,7 +70,9 @@ def evaluate_run(
     split: EvaluationSplit = "test",
     *,
     keep_seen: bool = False,
+    candidates: Candidates = ALL,
     interactions: "Interactions | None" = None,
+    device: "torch.device | None" = None,
 ) -> Evaluation:
     """Rank every user's target with the run's best weights, and keep the result in its folder.
 
@@ -74,7 +80,9 @@ def evaluate_run(
         run: a run folder with weights.
         split: which targets.
         keep_seen: rank items of the history too.
+        candidates: all items, or a number of sampled negatives: another protocol, kept in other files.
         interactions: the run's data where it is open already; looked for by the name in the run's config otherwise.
+        device: where to compute; the CPU by default.
 
     Raises:
         NonFiniteScores: a target or candidate has no finite score; nothing is written then.
@@ -83,17 +91,15 @@ def evaluate_run(
     from landscape.parameters import content_hash
 
     model = run.load_model("best")
+    weights = content_hash(model.state_dict())
     if interactions is None:
         interactions = run.data()
     else:
         run.check_data(interactions)
+    if device is not None:
+        model.to(device)
     result = evaluate_model(
-        model,
-        interactions,
-        split,
-        keep_seen=keep_seen,
-        run=run.name,
-        weights=content_hash(model.state_dict()),
+        model, interactions, split, keep_seen=keep_seen, candidates=candidates, run=run.name, weights=weights
     )
     _keep(result, run.path)
     return result
@@ -105,20 +111,21 @@ def evaluate_model(
     split: EvaluationSplit = "test",
     *,
     keep_seen: bool = False,
+    candidates: Candidates = ALL,
     run: str = "",
     weights: str = "",
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written."""
     from samrec.data.split import evaluation_sequences, seen_items
-    from samrec.evaluation.ranking import full_ranks, targets_already_seen
+    from samrec.evaluation.ranking import targets_already_seen
 
     if split not in get_args(EvaluationSplit):
         raise ConfigError(f"expected the split validation or test, got {split!r}")
     sequences = evaluation_sequences(interactions, split, max_length=model.max_length)
     seen = seen_items(interactions, split)
-    ranks = full_ranks(model, sequences, seen, interactions.item_count, keep_seen=keep_seen)
+    ranks = ranks_of(model, interactions, sequences, seen, keep_seen=keep_seen, candidates=candidates)
     scores = scores_of(ranks)
-    conditions = conditions_of(interactions.fingerprint, split, keep_seen=keep_seen)
+    conditions = conditions_of(interactions.fingerprint, split, keep_seen=keep_seen, candidates=candidates)
     return Evaluation(
         run=run,
         weights=weights,
@@ -131,16 +138,55 @@ def evaluate_model(
         conditions=conditions,
         users=np.asarray(interactions.user_ids, dtype=np.int64)[sequences.users],
         ranks=ranks,
+        candidates=candidates,
     )
 
 
-def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bool = False) -> Evaluation:
+def ranks_of(
+    model: "Encoder",
+    interactions: "Interactions",
+    sequences: "Sequences",
+    seen: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    keep_seen: bool = False,
+    candidates: Candidates = ALL,
+    title: str = "ranking",
+) -> NDArray[np.float64]:
+    """The rank of each sequence's target under either protocol, with a progress bar."""
+    from landscape.progress import progress
+    from samrec.data.negatives import NegativeSampler
+    from samrec.evaluation.ranking import full_ranks
+    from samrec.evaluation.sampled_ranking import sampled_ranks
+
+    with progress(title, total=len(sequences.targets)) as advance:
+        if candidates.sampled is None:
+            return full_ranks(model, sequences, seen, interactions.item_count, keep_seen=keep_seen, advance=advance)
+        return sampled_ranks(
+            model,
+            sequences,
+            sequences.users,
+            seen,
+            NegativeSampler(interactions, rule="s3rec"),
+            size=candidates.sampled,
+            seed=candidates.seed,
+            keep_seen=keep_seen,
+            advance=advance,
+        )
+
+
+def read_evaluation(
+    run: Path,
+    split: EvaluationSplit = "test",
+    *,
+    keep_seen: bool = False,
+    candidates: Candidates = ALL,
+) -> Evaluation:
     """What `evaluate_run` kept in this folder.
 
     Raises:
         RunError: nothing was kept, it cannot be read, or scores and ranks come from different weights.
     """
-    summary_path, ranks_path = _paths(Path(run), split, keep_seen=keep_seen)
+    summary_path, ranks_path = _paths(Path(run), split, keep_seen=keep_seen, candidates=candidates)
     if not summary_path.is_file() or not ranks_path.is_file():
         raise RunError(f"expected an evaluation in {run}, found no {summary_path.name}: run samrec evaluate first")
     try:
@@ -162,6 +208,7 @@ def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bo
             conditions=summary["conditions"],
             users=users,
             ranks=ranks,
+            candidates=candidates,
         )
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise RunError(f"cannot read the evaluation in {run}: {error}") from None
@@ -170,36 +217,15 @@ def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bo
     return result
 
 
-def conditions_of(data: str, split: EvaluationSplit, *, keep_seen: bool) -> dict[str, str]:
-    """All that must match for two results to stand in one table."""
-    return {
-        "data": data,
-        "split": f"leave-one-out, {split}",
-        "seen": seen_rule(keep_seen),
-        "ties": "half of the others",
-        "candidates": "all items",
-    }
-
-
-def fingerprint(conditions: Mapping[str, str]) -> str:
-    """SHA-256 of the conditions."""
-    return hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-
-
-def seen_rule(keep_seen: bool) -> str:
-    """The word for it in file names and protocols."""
-    return "kept" if keep_seen else "masked"
-
-
-def _paths(run: Path, split: str, *, keep_seen: bool) -> tuple[Path, Path]:
-    ending = f"{split}-{seen_rule(keep_seen)}"
+def _paths(run: Path, split: str, *, keep_seen: bool, candidates: Candidates) -> tuple[Path, Path]:
+    ending = f"{split}-{seen_rule(keep_seen)}{candidates.ending}"
     return run / f"evaluation-{ending}.json", run / f"ranks-{ending}.npz"
 
 
 def _keep(result: Evaluation, folder: Path) -> None:
     from samrec.training.files import write_bytes, write_json
 
-    summary_path, ranks_path = _paths(folder, result.split, keep_seen=result.keep_seen)
+    summary_path, ranks_path = _paths(folder, result.split, keep_seen=result.keep_seen, candidates=result.candidates)
     arrays = io.BytesIO()
     np.savez_compressed(
         arrays,
