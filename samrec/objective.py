@@ -197,7 +197,7 @@ class SequenceObjective:
         positions that no sequence here reaches. The padding row is frozen and in no group.
         """
         items = self.interactions.item_count
-        head, tail = head_and_tail(self.interactions, max_length=self._model.max_length)
+        head, tail = head_and_tail(training_sequences(self.interactions, max_length=self._model.max_length), items)
         touched = np.zeros(items + 2, dtype=np.bool_)
         touched[0] = True
         reached = np.zeros(self._model.max_length, dtype=np.bool_)

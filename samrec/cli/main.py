@@ -8,7 +8,9 @@ COMMANDS = {
     "demo": Command("samrec.cli.demo:demo", "Synthetic data to figures of both surfaces, in a minute."),
     "data": Command("samrec.cli.data:data", "Look at interactions."),
     "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
-    "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
+    "evaluate": Command("samrec.cli.evaluate:evaluate", "Scores of a run, by parts, beside published ones."),
+    "robustness": Command("samrec.cli.robustness:robustness", "Scores under noisy or shortened histories."),
+    "recommend": Command("samrec.cli.recommend:recommend", "The best next items of histories."),
     "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }

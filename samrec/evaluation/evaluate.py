@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samrec.errors import ConfigError, RunError
+from samrec.errors import RunError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.protocol import ALL, Candidates, EvaluationSplit, conditions_of, fingerprint, seen_rule
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     from samrec.data.interactions import Interactions
-    from samrec.data.split import Sequences
-    from samrec.evaluation.scoring import Encoder
+    from samrec.evaluation.held_out import HeldOut
+    from samrec.evaluation.scoring import Encoder, EvaluationSequences
     from samrec.training.checkpoint import Run
 
 FORMAT = 1
@@ -44,8 +44,8 @@ class Evaluation:
     targets_seen: float  # share of targets already seen: without `keep_seen` they cannot be hit
     protocol: str  # fingerprint of `conditions`; results may stand in one table when it is the same
     conditions: Mapping[str, str]
-    users: NDArray[np.int64]  # their ids in the data
-    ranks: NDArray[np.float64]  # of the same users
+    users: NDArray[np.int64]  # whose the targets are, by their ids in the data
+    ranks: NDArray[np.float64]  # of the same targets
     candidates: Candidates = ALL  # what the targets were ranked among
 
     def summary(self) -> dict[str, Any]:
@@ -57,7 +57,8 @@ class Evaluation:
             "candidates": str(self.candidates),
             "metrics": dict(self.metrics),
             "standard_errors": dict(self.standard_errors),
-            "users": len(self.users),
+            "users": len(np.unique(self.users)),
+            "targets": len(self.ranks),
             "targets_seen": self.targets_seen,
             "protocol": self.protocol,
             "conditions": dict(self.conditions),
@@ -116,16 +117,13 @@ def evaluate_model(
     weights: str = "",
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written."""
-    from samrec.data.split import evaluation_sequences, seen_items
+    from samrec.evaluation.held_out import held_out
     from samrec.evaluation.ranking import targets_already_seen
 
-    if split not in get_args(EvaluationSplit):
-        raise ConfigError(f"expected the split validation or test, got {split!r}")
-    sequences = evaluation_sequences(interactions, split, max_length=model.max_length)
-    seen = seen_items(interactions, split)
-    ranks = ranks_of(model, interactions, sequences, seen, keep_seen=keep_seen, candidates=candidates)
-    scores = scores_of(ranks)
-    conditions = conditions_of(interactions.fingerprint, split, keep_seen=keep_seen, candidates=candidates)
+    parts = held_out(interactions, split, model.max_length)
+    ranks = ranks_of(model, parts, keep_seen=keep_seen, candidates=candidates)
+    scores = scores_of(ranks, users=parts.users)
+    conditions = conditions_of(interactions.fingerprint, parts.name, keep_seen=keep_seen, candidates=candidates)
     return Evaluation(
         run=run,
         weights=weights,
@@ -133,10 +131,10 @@ def evaluate_model(
         keep_seen=keep_seen,
         metrics={name: score.value for name, score in scores.items()},
         standard_errors={name: score.standard_error for name, score in scores.items()},
-        targets_seen=float(targets_already_seen(sequences.targets, *seen).mean()),
+        targets_seen=float(targets_already_seen(parts.targets, *parts.seen).mean()),
         protocol=fingerprint(conditions),
         conditions=conditions,
-        users=np.asarray(interactions.user_ids, dtype=np.int64)[sequences.users],
+        users=parts.users,
         ranks=ranks,
         candidates=candidates,
     )
@@ -144,29 +142,33 @@ def evaluate_model(
 
 def ranks_of(
     model: "Encoder",
-    interactions: "Interactions",
-    sequences: "Sequences",
-    seen: tuple[NDArray[np.int64], NDArray[np.int64]],
+    parts: "HeldOut",
     *,
     keep_seen: bool = False,
     candidates: Candidates = ALL,
+    sequences: "EvaluationSequences | None" = None,
     title: str = "ranking",
 ) -> NDArray[np.float64]:
-    """The rank of each sequence's target under either protocol, with a progress bar."""
+    """The rank of each held-out target under either protocol, with a progress bar.
+
+    `sequences` are other inputs for the same targets: histories with noise, or cut short. Candidates stay the same.
+    """
     from landscape.progress import progress
     from samrec.data.negatives import NegativeSampler
     from samrec.evaluation.ranking import full_ranks
     from samrec.evaluation.sampled_ranking import sampled_ranks
 
-    with progress(title, total=len(sequences.targets)) as advance:
+    read = parts.sequences if sequences is None else sequences
+    with progress(title, total=len(parts.targets)) as advance:
         if candidates.sampled is None:
-            return full_ranks(model, sequences, seen, interactions.item_count, keep_seen=keep_seen, advance=advance)
+            items = parts.interactions.item_count
+            return full_ranks(model, read, parts.seen, items, keep_seen=keep_seen, advance=advance)
         return sampled_ranks(
             model,
-            sequences,
-            sequences.users,
-            seen,
-            NegativeSampler(interactions, rule="s3rec"),
+            read,
+            parts.sequences.users,
+            parts.seen,
+            NegativeSampler(parts.interactions, rule="s3rec"),
             size=candidates.sampled,
             seed=candidates.seed,
             keep_seen=keep_seen,
@@ -212,7 +214,11 @@ def read_evaluation(
         )
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise RunError(f"cannot read the evaluation in {run}: {error}") from None
-    if (weights, protocol, len(users)) != (result.weights, result.protocol, summary["users"]):
+    if (weights, protocol, len(ranks)) != (
+        result.weights,
+        result.protocol,
+        summary.get("targets", summary["users"]),
+    ):
         raise RunError(f"the scores and ranks in {run} belong to different evaluations: run samrec evaluate again")
     return result
 

@@ -86,7 +86,7 @@ def paired_users(
     if not np.array_equal(a.users, b.users):
         raise ProtocolMismatch(f"expected the same users in both, got {len(a.users):,} and {len(b.users):,} others")
     of_a, of_b = per_user(a.ranks, metric), per_user(b.ranks, metric)
-    differences = of_b - of_a
+    differences = _a_user(of_b - of_a, a.users)
     low, high = bootstrap_interval(differences, confidence=confidence, draws=draws, seed=seed)
     p_value, exact = sign_flip_p(differences, draws=draws, seed=seed)
     return PairedUsers(
@@ -102,6 +102,13 @@ def paired_users(
         draws=draws,
         exact=exact,
     )
+
+
+def _a_user(differences: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """One number a user with the same mean: of several targets their sum, in units of the targets a user has."""
+    owners = np.unique(users, return_inverse=True)[1]
+    count = int(owners.max(initial=-1)) + 1
+    return differences if count == len(users) else np.bincount(owners, weights=differences) * (count / len(users))
 
 
 def paired_seeds(differences: Float[np.ndarray, " seeds"], *, confidence: float = 0.95) -> PairedSeeds:

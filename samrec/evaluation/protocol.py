@@ -45,13 +45,11 @@ class Candidates:
 ALL = Candidates()
 
 
-def conditions_of(
-    data: str, split: EvaluationSplit, *, keep_seen: bool, candidates: Candidates = ALL
-) -> dict[str, str]:
-    """All that must match for two results to stand in one table."""
+def conditions_of(data: str, split: str, *, keep_seen: bool, candidates: Candidates = ALL) -> dict[str, str]:
+    """All that must match for two results to stand in one table; `split` as in `leave-one-out, test`."""
     return {
         "data": data,
-        "split": f"leave-one-out, {split}",
+        "split": split,
         "seen": seen_rule(keep_seen),
         "ties": "half of the others",
         "candidates": str(candidates),
