@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("HR@10", "NDCG@10")  # where a table has no room for all
 TITLES = {
-    "length": "by items before the target",
-    "head_tail": "by the target: head (most popular fifth of the items in training) and tail",
+    "length": "by the number of items before the target",
+    "head_tail": "by the target: head (the most popular fifth of the items in training) or tail",
     "popularity": "by the target's interactions in training",
 }
 
@@ -76,7 +76,7 @@ def _strata(title: str, strata: Sequence["Stratum"]) -> "Table":
         )
         for stratum in strata
     ]
-    return _table((title, "targets", *SHOWN), rows)
+    return _table(("targets", "number", *SHOWN), rows, title=title)
 
 
 def _lists(found: "BeyondAccuracy") -> "Table":
@@ -126,11 +126,11 @@ def _with_error(value: float, error: float, *, digits: int = 4) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
+    table = Table(title=title, title_justify="left")
     for number, column in enumerate(header):
         table.add_column(escape(column), justify="left" if number == 0 else "right")
     for row in rows:

@@ -70,11 +70,14 @@ def recommend(
 
 
 def _rows(found: "Recommendations", ids: "OwnIds") -> list[dict[str, Any]]:
-    rows = []
-    for user, items, scores in zip(found.users, found.items, found.scores, strict=True):
-        there = items > 0
-        rows.append({"user": user, "items": list(ids.own(items[there].tolist())), "scores": scores[there].tolist()})
-    return rows
+    there = found.items > 0
+    own = list(ids.own(found.items[there].tolist()))
+    scores = found.scores[there].tolist()
+    ends = there.sum(axis=1).cumsum().tolist()
+    return [
+        {"user": user, "items": own[start:end], "scores": scores[start:end]}
+        for user, start, end in zip(found.users, [0, *ends], ends, strict=False)
+    ]
 
 
 def _told(row: dict[str, Any], *, alone: bool) -> str:

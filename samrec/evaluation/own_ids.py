@@ -7,7 +7,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -19,6 +19,7 @@ Kind = Literal["items", "users"]
 _SEARCHED = 20_000  # ids among which near matches are looked for
 
 
+@runtime_checkable
 class OwnIds(Protocol):
     """Between ids of the data, from 1, and the user's own."""
 

@@ -20,16 +20,16 @@ DATA_SETS = {  # fingerprints of the files that the S3-Rec authors published (`I
     "7334c1146db13172c586a3f979821525922f5a26b82e4131535ce51c2af4b5f9": "Toys_and_Games",
     "d8403309c6e97980cffa3620fcb06f972479c2ee48776ab086e79e7e5203ab03": "Yelp",
 }
-REPRODUCED: Mapping[tuple[str, str, str], Mapping[str, tuple[float, float]]] = {
-    # where a score counts as a reproduction: wider than the rows, for other stop rules and seeds
-    ("Beauty", "SASRec", "bce"): {"HR@10": (0.055, 0.0625), "NDCG@10": (0.029, 0.034)},
-    ("Sports_and_Outdoors", "SASRec", "bce"): {"HR@10": (0.031, 0.035), "NDCG@10": (0.0165, 0.019)},
-    ("Toys_and_Games", "SASRec", "bce"): {"HR@10": (0.065, 0.072), "NDCG@10": (0.032, 0.040)},
-    ("Yelp", "SASRec", "bce"): {"HR@10": (0.025, 0.028), "NDCG@10": (0.012, 0.014)},
+REPRODUCED: Mapping[tuple[str, str, str], Mapping[str, tuple[str, str]]] = {
+    # where a score, rounded to a bound's digits, counts as a reproduction: wider than the rows, for other stop rules
+    ("Beauty", "SASRec", "bce"): {"HR@10": (".055", ".0625"), "NDCG@10": (".029", ".034")},
+    ("Sports_and_Outdoors", "SASRec", "bce"): {"HR@10": (".031", ".035"), "NDCG@10": (".0165", ".019")},
+    ("Toys_and_Games", "SASRec", "bce"): {"HR@10": (".065", ".072"), "NDCG@10": (".032", ".040")},
+    ("Yelp", "SASRec", "bce"): {"HR@10": (".025", ".028"), "NDCG@10": (".012", ".014")},
 }
 MODELS = {"sasrec": "SASRec", "cl4srec": "CL4SRec", "s3rec": "S3Rec"}  # our methods by the names in the rows
 LOSSES = ("bce", "ce")  # bce: one negative a target
-DIGITS = 4  # of the published numbers; ours are rounded to as many before they are compared
+DIGITS = 4  # of the published numbers
 
 Verdict = Literal["inside", "above", "below"]
 
@@ -112,9 +112,9 @@ def published_method(config: Mapping[str, Any]) -> tuple[str | None, str]:
     return (None if is_another else model), loss
 
 
-def _place(value: float, error: float, published: list[float], reproduced: tuple[float, float] | None) -> Place:
+def _place(value: float, error: float, published: list[float], reproduced: tuple[str, str] | None) -> Place:
     low, high = min(published), max(published)
-    verdict = _verdict(value, low, high)
+    verdict = _verdict(value, f"{low:.{DIGITS}f}", f"{high:.{DIGITS}f}")
     outside = {"inside": 0.0, "above": value - high, "below": low - value}[verdict]
     return Place(
         value,
@@ -123,14 +123,16 @@ def _place(value: float, error: float, published: list[float], reproduced: tuple
         len(published),
         verdict,
         standard_errors_away=outside / error if outside else 0.0,
-        reproduced=reproduced,
+        reproduced=None if reproduced is None else (float(reproduced[0]), float(reproduced[1])),
         reproduced_verdict=None if reproduced is None else _verdict(value, *reproduced),
     )
 
 
-def _verdict(value: float, low: float, high: float) -> Verdict:
-    rounded = round(value, DIGITS)
-    return "below" if rounded < low else "above" if rounded > high else "inside"
+def _verdict(value: float, low: str, high: str) -> Verdict:
+    """Against bounds as they are written: a value counts with as many digits as the bound has."""
+    if round(value, len(low.partition(".")[2])) < float(low):
+        return "below"
+    return "above" if round(value, len(high.partition(".")[2])) > float(high) else "inside"
 
 
 @cache

@@ -49,7 +49,10 @@ def strata_by_length(
 
 
 def strata_by_head(ranks: Ranks, held_out: HeldOut, *, metrics: tuple[str, ...] = METRICS) -> list[Stratum]:
-    """Targets of the head (the most popular fifth of the items seen in training), of the tail, and in neither."""
+    """Targets of the head (the most popular fifth of the items seen in training), of the tail, and in neither.
+
+    What a model's length cuts off is not seen in training here, and users of a single training item have no sequence.
+    """
     in_head, in_tail = (np.isin(held_out.targets, items) for items in held_out.head_and_tail)
     parts = [("head", in_head), ("tail", in_tail), (NOT_IN_TRAINING, ~(in_head | in_tail))]
     return _strata(ranks, held_out, parts, metrics)
