@@ -122,7 +122,7 @@ def evaluate_model(
 
     parts = held_out(interactions, split, model.max_length)
     ranks = ranks_of(model, parts, keep_seen=keep_seen, candidates=candidates)
-    scores = scores_of(ranks, users=parts.users)
+    scores = scores_of(ranks, owners=parts.sequences.users)
     conditions = conditions_of(interactions.fingerprint, parts.name, keep_seen=keep_seen, candidates=candidates)
     return Evaluation(
         run=run,

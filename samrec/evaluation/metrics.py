@@ -1,4 +1,4 @@
-"""HR@k, NDCG@k and MRR from ranks, each with its standard error over users.
+"""HR@k, NDCG@k and MRR of one target a user, from ranks, each with its standard error over users.
 
 HR@k (the same as Recall@k here) is 1 where rank <= k; NDCG@k is 1 / log2(1 + rank) there and 0 elsewhere; MRR is
 1 / rank. Ranks may be halves (ties) and infinite (a target that cannot be hit).
@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64, Int64
 
 from samrec.errors import ConfigError
 
@@ -19,7 +19,7 @@ class Score(NamedTuple):
     """A mean over users and how far chance in the choice of users moves it."""
 
     value: float
-    standard_error: float  # over users; NaN for a single one
+    standard_error: float  # sample standard deviation / sqrt(users); NaN for a single user
 
 
 def metric_name(name: str) -> str:
@@ -45,36 +45,33 @@ def per_user(ranks: Float[np.ndarray, " users"], name: str) -> Float64[np.ndarra
     return hit if kind == "HR" else hit / np.log2(1 + ranks)
 
 
+def averaged_by_owner(
+    values: Float64[np.ndarray, " targets"], owners: Int64[np.ndarray, " targets"]
+) -> Float64[np.ndarray, " users"]:
+    """The mean of each owner's values, owners ascending; the values themselves where nobody has two."""
+    distinct, places = np.unique(owners, return_inverse=True)
+    if len(distinct) == len(owners):
+        return values
+    return np.bincount(places, weights=values) / np.bincount(places)
+
+
 def scores_of(
     ranks: Float[np.ndarray, " targets"],
     names: tuple[str, ...] = METRICS,
     *,
-    users: Int[np.ndarray, " targets"] | None = None,
+    owners: Int64[np.ndarray, " targets"] | None = None,
 ) -> dict[str, Score]:
-    """The metrics of these ranks, by name, in the order asked for.
+    """The metrics of these ranks, by name, in the order asked for: means over users of each user's mean.
 
-    `users` says whose each target is where a user may have several; the metric stays the mean over targets.
+    `owners` says whose target each is, where a user may have several.
     """
     if not len(ranks):
         raise ConfigError("expected the ranks of at least one user, got none")
     scores = {}
     for name in names:
         values = per_user(ranks, name)
-        scores[metric_name(name)] = Score(float(values.mean()), standard_error(values, users))
+        if owners is not None:
+            values = averaged_by_owner(values, owners)
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+        scores[metric_name(name)] = Score(float(values.mean()), error)
     return scores
-
-
-def standard_error(values: Float[np.ndarray, " targets"], users: Int[np.ndarray, " targets"] | None = None) -> float:
-    """How far chance in the choice of users moves the mean of these values; NaN for a single user.
-
-    One value a user: the sample standard deviation / sqrt(users). Several: users are drawn with all they have, and the
-    mean is a ratio of their sums (Cochran 1977, Sampling Techniques, chapter 6).
-    """
-    number = len(values)
-    if users is not None:
-        owners = np.unique(users, return_inverse=True)[1]
-        count = int(owners.max(initial=-1)) + 1
-        if count < number:
-            sums = np.bincount(owners, weights=values - values.mean())
-            return float(np.sqrt(sums @ sums * count / (count - 1)) / number) if count > 1 else float("nan")
-    return float(values.std(ddof=1) / np.sqrt(number)) if number > 1 else float("nan")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from samrec.errors import ConfigError, ProtocolMismatch
-from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.protocol import refuse_other_protocol
 
 USERS_LEVEL = "users within this pair of checkpoints"
@@ -85,8 +85,8 @@ def paired_users(
         )
     if not np.array_equal(a.users, b.users):
         raise ProtocolMismatch(f"expected the same users in both, got {len(a.users):,} and {len(b.users):,} others")
-    of_a, of_b = per_user(a.ranks, metric), per_user(b.ranks, metric)
-    differences = _a_user(of_b - of_a, a.users)
+    of_a, of_b = (averaged_by_owner(per_user(result.ranks, metric), result.users) for result in (a, b))
+    differences = of_b - of_a
     low, high = bootstrap_interval(differences, confidence=confidence, draws=draws, seed=seed)
     p_value, exact = sign_flip_p(differences, draws=draws, seed=seed)
     return PairedUsers(
@@ -102,13 +102,6 @@ def paired_users(
         draws=draws,
         exact=exact,
     )
-
-
-def _a_user(differences: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """One number a user with the same mean: of several targets their sum, in units of the targets a user has."""
-    owners = np.unique(users, return_inverse=True)[1]
-    count = int(owners.max(initial=-1)) + 1
-    return differences if count == len(users) else np.bincount(owners, weights=differences) * (count / len(users))
 
 
 def paired_seeds(differences: Float[np.ndarray, " seeds"], *, confidence: float = 0.95) -> PairedSeeds:

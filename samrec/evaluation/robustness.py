@@ -22,7 +22,7 @@ from samrec.data.negatives import NegativeSampler
 from samrec.errors import ConfigError
 from samrec.evaluation.evaluate import ranks_of
 from samrec.evaluation.held_out import HeldOut
-from samrec.evaluation.metrics import METRICS, per_user, scores_of, standard_error
+from samrec.evaluation.metrics import METRICS, Score, averaged_by_owner, per_user, scores_of
 from samrec.evaluation.protocol import ALL, Candidates, conditions_of, fingerprint
 from samrec.evaluation.scoring import Encoder
 
@@ -96,6 +96,7 @@ def robustness(
     """
     _check(noise, truncate, how, model.max_length)
     clean = ranks_of(model, parts, keep_seen=keep_seen, candidates=candidates, title="clean")
+    owners = parts.sequences.users
     perturbed = []
     asked: list[tuple[str, float]] = [(how, share) for share in noise] + [("truncate", kept) for kept in truncate]
     for kind, amount in asked:
@@ -109,21 +110,20 @@ def robustness(
             sequences=inputs,
             title=f"{kind} {amount:g}",
         )
-        values = {name: (per_user(ranks, name), per_user(clean, name)) for name in metrics}
+        scores = scores_of(ranks, metrics, owners=owners)
+        differences = {name: _paired(ranks, clean, name, owners) for name in metrics}
         perturbed.append(
             Perturbed(
                 kind,
                 amount,
                 changed=float(_changed(parts, inputs).mean()),
-                metrics={name: float(ours.mean()) for name, (ours, _) in values.items()},
-                differences={name: float((ours - base).mean()) for name, (ours, base) in values.items()},
-                standard_errors={
-                    name: standard_error(ours - base, parts.users) for name, (ours, base) in values.items()
-                },
+                metrics={name: score.value for name, score in scores.items()},
+                differences={name: score.value for name, score in differences.items()},
+                standard_errors={name: score.standard_error for name, score in differences.items()},
                 ranks=ranks,
             )
         )
-    scores = scores_of(clean, metrics, users=parts.users)
+    scores = scores_of(clean, metrics, owners=owners)
     conditions = conditions_of(parts.interactions.fingerprint, parts.name, keep_seen=keep_seen, candidates=candidates)
     return Robustness(
         protocol=fingerprint(conditions),
@@ -134,6 +134,13 @@ def robustness(
         ranks=clean,
         perturbed=tuple(perturbed),
     )
+
+
+def _paired(ranks: np.ndarray, clean: np.ndarray, metric: str, owners: np.ndarray) -> Score:
+    """The mean difference over users and its standard error."""
+    values = averaged_by_owner(per_user(ranks, metric) - per_user(clean, metric), owners)
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return Score(float(values.mean()), error)
 
 
 def noisy(parts: HeldOut, share: float, *, how: How = "replace", seed: int = 0) -> Inputs:

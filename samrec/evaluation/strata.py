@@ -23,7 +23,7 @@ NOT_IN_TRAINING = "not in training"
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Scores of some of the targets."""
+    """Scores of some of the targets; of a user with several of them, their mean."""
 
     name: str
     targets: int
@@ -91,13 +91,13 @@ def _strata(
     found = []
     for name, members in parts:
         if members.any():
-            users = held_out.sequences.users[members]
-            scores = scores_of(ranks[members], metrics, users=users)
+            owners = held_out.sequences.users[members]
+            scores = scores_of(ranks[members], metrics, owners=owners)
             found.append(
                 Stratum(
                     name,
                     int(members.sum()),
-                    len(np.unique(users)),
+                    len(np.unique(owners)),
                     {metric: score.value for metric, score in scores.items()},
                     {metric: score.standard_error for metric, score in scores.items()},
                 )

@@ -1,6 +1,6 @@
 """Strata against masks written out in a loop, and standard errors where a user has several targets."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,7 @@ from samrec_tests.tiny_models import some_parts
 
 from samrec.errors import ConfigError
 from samrec.evaluation.held_out import held_out
-from samrec.evaluation.metrics import per_user, scores_of, standard_error
-from samrec.evaluation.paired import paired_users
+from samrec.evaluation.metrics import per_user
 from samrec.evaluation.strata import NOT_IN_TRAINING, strata_by_head, strata_by_length, strata_by_popularity
 from samrec.models.sasrec import SASRec
 from samrec.objective import SequenceObjective
@@ -97,32 +96,10 @@ def test_misuse_is_named():
         strata_by_head(np.ones(2), parts)
 
 
-def test_the_standard_error_with_several_targets_a_user_is_the_spread_over_redrawn_users():
-    random = np.random.default_rng(0)
-    users = np.repeat(np.arange(300), random.integers(1, 5, 300))
-    values = (random.random(300)[users] + 0.3 * random.random(len(users)) > 0.7).astype(float)
-    means = []
-    for _ in range(3000):
-        counts = np.bincount(random.integers(0, 300, 300), minlength=300)[users]
-        means.append((values * counts).sum() / counts.sum())
-    assert standard_error(values, users) == pytest.approx(np.std(means), rel=0.06)
-    assert standard_error(values) < 0.8 * standard_error(values, users)  # as if targets were independent
-
-
-def test_one_target_a_user_has_the_plain_standard_error_to_the_last_bit():
-    ranks = np.random.default_rng(0).integers(1, 40, 50).astype(float)
-    assert scores_of(ranks, users=np.random.default_rng(1).permutation(50)) == scores_of(ranks)
-    assert np.isnan(standard_error(np.ones(3), np.zeros(3, dtype=int)))
-
-
-def test_a_paired_test_with_several_targets_a_user_redraws_users():
-    random = np.random.default_rng(2)
-    users = np.repeat(np.arange(200), 3)
-    shift = random.random(200)[users] < 0.5  # all three targets of a user move together
-    a = SimpleNamespace(protocol="p", users=users, ranks=np.full(600, 11.0))
-    b = SimpleNamespace(protocol="p", users=users, ranks=np.where(shift, 1.0, 11.0))
-    result = paired_users(a, b, "HR@10")
-    assert result.difference == pytest.approx(shift.mean())
-    assert result.users == 200
-    width = 2 * 1.96 * standard_error(shift.astype(float), users)
-    assert result.high - result.low == pytest.approx(width, rel=0.1)
+def test_of_a_user_with_several_targets_in_a_stratum_the_mean_counts_once():
+    parts = some_parts(users=3)
+    sequences = replace(parts.sequences, users=np.array([0, 0, 2]))
+    ranks = np.array([1.0, 11.0, 1.0])
+    stratum = strata_by_length(ranks, replace(parts, sequences=sequences), edges=(1,))[0]
+    assert (stratum.targets, stratum.users, stratum.metrics["HR@10"]) == (3, 2, 0.75)
+    assert stratum.standard_errors["HR@10"] == pytest.approx(np.std([0.5, 1.0], ddof=1) / np.sqrt(2))
