@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from samrec.data.holdout import Holdout, parse_holdout
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
 
@@ -16,6 +17,7 @@ class RunConfig(BaseModel):
     data: str  # a catalog name or a file
     method: Literal["sasrec"] = "sasrec"
     loss: Literal["bce", "ce"] = "bce"
+    split: str = "leave-one-out"  # or leave-last-N, or time:T1,T2; see samrec.data.holdout
     negatives: Literal["training", "s3rec"] = "training"  # which items a negative may not be
     size: int = Field(default=64, ge=1)
     heads: int = Field(default=2, ge=1)
@@ -47,6 +49,16 @@ class RunConfig(BaseModel):
         if self.stop_metric not in METRICS:
             raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
         return self
+
+    @field_validator("split")
+    @classmethod
+    def _split_is_known(cls, value: str) -> str:
+        return parse_holdout(value).name
+
+    @property
+    def holdout(self) -> Holdout:
+        """Which interactions are held out."""
+        return parse_holdout(self.split)
 
     @property
     def name(self) -> str:

@@ -25,12 +25,13 @@ from landscape.errors import NonFiniteLoss
 from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
 from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.popularity import head_and_tail
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
 from samrec.errors import ConfigError, NonFiniteScores
-from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
 from samrec.models.losses import loss_named
 from samrec.models.sasrec import SASRec, gathered
@@ -70,6 +71,7 @@ class SequenceObjective:
         tokens: int = TOKENS,
         device: torch.device | str = "cpu",
         recipe: Recipe | None = None,
+        holdout: Holdout = LEAVE_ONE_OUT,
     ) -> None:
         """Fix the data and draw the negatives.
 
@@ -85,14 +87,16 @@ class SequenceObjective:
             tokens: about how many tokens a chunk has; no result depends on it.
             device: where weights and data live.
             recipe: how a worker builds the same objective; without one there are no workers.
+            holdout: which interactions are held out.
         """
         self.device = torch.device(device)
         self.interactions = interactions
+        self.holdout = holdout
         self.recipe = recipe or Recipe(None, {})
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
         self._loss = loss_named(loss)
-        items, offsets, targets, owners = _sequences(interactions, split, model.max_length)
+        items, offsets, targets, owners = _sequences(interactions, split, model.max_length, holdout)
         self._metrics_split = metrics_split or ("test" if split == "train" else split)
         if self._metrics_split not in ("validation", "test"):
             raise ConfigError(f"expected metrics on validation or test, got {metrics_split!r}")
@@ -100,7 +104,7 @@ class SequenceObjective:
         self.users = owners[chosen]
         candidates = None
         if self._loss.negatives:
-            drawn = NegativeSampler(interactions, rule=cast(Any, negatives)).draw(
+            drawn = NegativeSampler(interactions, rule=cast(Any, negatives), holdout=holdout).draw(
                 np.random.default_rng(seed), np.repeat(owners, _counts(offsets, split)), size=self._loss.negatives
             )
             candidates = np.concatenate([targets[:, None], drawn], axis=1)
@@ -117,7 +121,7 @@ class SequenceObjective:
             "data_name": interactions.name,
             "loss": loss,
             "negatives": negatives if self._loss.negatives else None,
-            "split": split,
+            "split": split if holdout == LEAVE_ONE_OUT else f"{holdout.name}, {split}",
             "metrics_split": self._metrics_split,
             "users": len(chosen),
             "targets": int(sum(len(chunk.targets) for chunk in self.chunks)),
@@ -144,10 +148,14 @@ class SequenceObjective:
             ranks = self.ranks(params)
         except NonFiniteScores as error:  # said in the words of whoever measures
             raise NonFiniteLoss(str(error)) from None
-        return {name: torch.from_numpy(per_user(ranks, name)) for name in names}
+        owners = self._held_out[0].users
+        return {name: torch.from_numpy(averaged_by_owner(per_user(ranks, name), owners)) for name in names}
 
     def ranks(self, params: Params) -> NDArray[np.float64]:
-        """The rank of each user's held-out item, in the order of `users`. One ranking of these users."""
+        """The ranks of these users' held-out items: one each, in the order of `users`, but as the holdout has it.
+
+        Under leave-last-N a user has up to N, under a time split possibly none. One ranking of these users.
+        """
         self._model.load_state_dict(dict(params))
         sequences, seen = self._held_out
         return full_ranks(cast(Any, self._model), sequences, seen, self.interactions.item_count)
@@ -155,11 +163,17 @@ class SequenceObjective:
     @cached_property
     def _held_out(self) -> tuple["_HeldOut", tuple[Integers, Integers]]:
         sequences = evaluation_sequences(
-            self.interactions, cast(Any, self._metrics_split), max_length=self._model.max_length
+            self.interactions,
+            cast(Any, self._metrics_split),
+            max_length=self._model.max_length,
+            holdout=self.holdout,
         )
-        seen = seen_items(self.interactions, cast(Any, self._metrics_split))
+        seen = seen_items(self.interactions, cast(Any, self._metrics_split), holdout=self.holdout)
         rows = np.flatnonzero(np.isin(sequences.users, self.users))
-        chosen = _HeldOut(*gathered(sequences.items, sequences.offsets, rows), sequences.targets[rows])
+        if not len(rows):
+            raise ConfigError(f"expected a user with a target in {self._metrics_split}, got none among those chosen")
+        kept = gathered(sequences.items, sequences.offsets, rows)
+        chosen = _HeldOut(*kept, sequences.targets[rows], sequences.users[rows])
         return chosen, gathered(seen[0], seen[1], rows)
 
     def _chunk(
@@ -197,7 +211,8 @@ class SequenceObjective:
         positions that no sequence here reaches. The padding row is frozen and in no group.
         """
         items = self.interactions.item_count
-        head, tail = head_and_tail(training_sequences(self.interactions, max_length=self._model.max_length), items)
+        training = training_sequences(self.interactions, max_length=self._model.max_length, holdout=self.holdout)
+        head, tail = head_and_tail(training, items)
         touched = np.zeros(items + 2, dtype=np.bool_)
         touched[0] = True
         reached = np.zeros(self._model.max_length, dtype=np.bool_)
@@ -278,6 +293,7 @@ def load(
         metrics_split=metrics_split,
         tokens=tokens,
         device=choose_device(device),
+        holdout=run.config.holdout,
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
     )
 
@@ -303,16 +319,17 @@ class _HeldOut:
     items: Integers
     offsets: Integers
     targets: Integers
+    users: Integers
 
 
 def _sequences(
-    interactions: Interactions, split: str, max_length: int
+    interactions: Interactions, split: str, max_length: int, holdout: Holdout
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """Inputs, offsets, targets (a token's each in training, a sequence's each otherwise) and users."""
     if split == "train":
-        found = training_sequences(interactions, max_length=max_length)
+        found = training_sequences(interactions, max_length=max_length, holdout=holdout)
     elif split in ("validation", "test"):
-        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length)
+        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length, holdout=holdout)
     else:
         raise ConfigError(f"expected a split out of train, validation, test, got {split!r}")
     return found.items, found.offsets, found.targets, found.users

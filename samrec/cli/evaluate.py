@@ -83,7 +83,7 @@ def evaluate(
         device=chosen,
     )
     payload: dict[str, Any] = result.summary()
-    parts = held_out(interactions, split.value, folder.config.max_length)
+    parts = held_out(interactions, split.value, folder.config.max_length, holdout=folder.config.holdout)
     if by:
         payload["strata"] = strata = {}
         if By.length in by:

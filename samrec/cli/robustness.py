@@ -56,7 +56,9 @@ def robustness(
     if how not in ("replace", "insert"):
         raise ConfigError(f"expected --how replace or insert, got {how!r}")
     folder = Run(run)
-    parts = held_out(folder.data(data, data_dir=data_dir), split.value, folder.config.max_length)
+    parts = held_out(
+        folder.data(data, data_dir=data_dir), split.value, folder.config.max_length, holdout=folder.config.holdout
+    )
     found = measure.robustness(
         folder.load_model("best").to(chosen),
         parts,

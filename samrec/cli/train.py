@@ -30,6 +30,9 @@ def train(
     negatives: Annotated[
         str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
     ] = "training",
+    split: Annotated[
+        str, typer.Option(help="Held out: leave-one-out, leave-last-N, or time:T1,T2 (validation and test from then).")
+    ] = "leave-one-out",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
@@ -74,6 +77,7 @@ def train(
         layers=layers,
         max_length=max_length,
         negatives=negatives,
+        split=split,
     )
     if dry_run:
         cost = estimate_cost(config, interactions, device=chosen)

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.errors import RunError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.protocol import ALL, Candidates, EvaluationSplit, conditions_of, fingerprint, seen_rule
@@ -100,7 +101,14 @@ def evaluate_run(
     if device is not None:
         model.to(device)
     result = evaluate_model(
-        model, interactions, split, keep_seen=keep_seen, candidates=candidates, run=run.name, weights=weights
+        model,
+        interactions,
+        split,
+        keep_seen=keep_seen,
+        candidates=candidates,
+        run=run.name,
+        weights=weights,
+        holdout=run.config.holdout,
     )
     _keep(result, run.path)
     return result
@@ -115,12 +123,13 @@ def evaluate_model(
     candidates: Candidates = ALL,
     run: str = "",
     weights: str = "",
+    holdout: Holdout = LEAVE_ONE_OUT,
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written."""
     from samrec.evaluation.held_out import held_out
     from samrec.evaluation.ranking import targets_already_seen
 
-    parts = held_out(interactions, split, model.max_length)
+    parts = held_out(interactions, split, model.max_length, holdout=holdout)
     ranks = ranks_of(model, parts, keep_seen=keep_seen, candidates=candidates)
     scores = scores_of(ranks, owners=parts.sequences.users)
     conditions = conditions_of(interactions.fingerprint, parts.name, keep_seen=keep_seen, candidates=candidates)

@@ -4,7 +4,6 @@ An id map is anything with `own(ids)` and `ids(own)`; the one of `samrec data pr
 """
 
 import difflib
-import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
+from samrec.data.id_map import id_map_path, read_id_map
 from samrec.data.interactions import Interactions
 from samrec.errors import DataError
 
@@ -71,8 +71,7 @@ def own_ids(interactions: Interactions, kind: Kind) -> OwnIds:
         DataError: there is a map beside the data that cannot be read.
     """
     text = Path(interactions.source)
-    if interactions.source and text.with_name(f"{text.stem}_{kind}.parquet").is_file():
-        found: OwnIds = importlib.import_module("samrec.data.id_map").read_id_map(text, kind)
-        return found
+    if interactions.source and id_map_path(text, kind).is_file():
+        return read_id_map(text, kind)
     known = interactions.user_ids if kind == "users" else np.arange(1, interactions.item_count + 1, dtype=np.int64)
     return Numbers(known, kind, interactions.name)

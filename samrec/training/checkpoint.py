@@ -20,6 +20,7 @@ from torch import Tensor
 
 from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
+from samrec.data.holdout import LEAVE_ONE_OUT
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
 from samrec.models.build import build_model
@@ -91,6 +92,8 @@ class Run:
                 f"expected the data {self.path} was trained on ({expected[:12]}), "
                 f"got {interactions.source} ({interactions.fingerprint[:12]})"
             )
+        if self.record["fingerprints"].get("times", interactions.times_fingerprint) != interactions.times_fingerprint:
+            raise RunError(f"expected the times {self.path} was split by, got others in {interactions.source}")
 
     def load_model(self, which: str = "best") -> SASRec:
         """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
@@ -192,6 +195,7 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
             "data": interactions.fingerprint,
             "training": fingerprint(config.model_dump()),
             "training_without_seed": fingerprint(config.without_seed),
+            **({"times": interactions.times_fingerprint} if config.holdout.hides_future_items else {}),
         },
         "versions": {name: importlib.metadata.version(name) for name in ("samrec", "torch", "numpy")},
         "status": "running",
@@ -202,8 +206,13 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys; where the data lies does not count, its hash does."""
+    """SHA-256 of the content as JSON with sorted keys; where the data lies does not count, its hash does.
+
+    Leave-one-out goes without saying, as in runs made when there was nothing else.
+    """
     kept = {name: value for name, value in content.items() if name != "data"}
+    if kept.get("split") == LEAVE_ONE_OUT.name:
+        del kept["split"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

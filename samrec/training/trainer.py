@@ -55,10 +55,14 @@ class Trainer:
         self.device = device or torch.device("cpu")
         self.show = show
         self.loss = loss_named(self.config.loss)
-        self.sequences = training_sequences(interactions, max_length=self.config.max_length)
-        self.validation = evaluation_sequences(interactions, "validation", max_length=self.config.max_length)
-        self.seen = seen_items(interactions, "validation")
-        self.sampler = NegativeSampler(interactions, rule=self.config.negatives)
+        self.sequences = training_sequences(
+            interactions, max_length=self.config.max_length, holdout=self.config.holdout
+        )
+        self.validation = evaluation_sequences(
+            interactions, "validation", max_length=self.config.max_length, holdout=self.config.holdout
+        )
+        self.seen = seen_items(interactions, "validation", holdout=self.config.holdout)
+        self.sampler = NegativeSampler(interactions, rule=self.config.negatives, holdout=self.config.holdout)
         lengths = np.diff(self.sequences.offsets)
         self.trained_on = np.flatnonzero(lengths)
         if not len(self.trained_on):
@@ -197,7 +201,7 @@ class Trainer:
             offsets,
             self.model.item_count,
         )
-        return scores_of(ranks)
+        return scores_of(ranks, owners=self.validation.users)
 
     def _weight_norm(self) -> float:
         norms = torch._foreach_norm([parameter.detach() for parameter in self.named.values()])
