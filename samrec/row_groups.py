@@ -9,9 +9,8 @@ from torch import Tensor
 
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
+from samrec.data.popularity import head_and_tail
 from samrec.data.split import training_sequences
-
-HEAD_SHARE = 0.2  # of the items seen in training, the most popular ones
 
 
 def row_groups(
@@ -24,10 +23,7 @@ def row_groups(
     is scored), and the positions that no sequence there reaches. The padding row is frozen and in no group.
     """
     items = interactions.item_count
-    train = training_sequences(interactions, max_length=max_length, holdout=holdout)
-    seen = np.bincount(np.concatenate([train.items, train.targets]), minlength=items + 2)
-    order = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)]
-    head, tail = np.split(order, [round(HEAD_SHARE * len(order))])
+    head, tail = head_and_tail(training_sequences(interactions, max_length=max_length, holdout=holdout), items)
     touched = np.zeros(items + 2, dtype=np.bool_)
     touched[0] = True
     reached = np.zeros(max_length, dtype=np.bool_)
@@ -41,8 +37,8 @@ def row_groups(
             touched[chunk.candidates.cpu().numpy()] = True
     table, positions = "item_embedding.weight", "position_embedding.weight"
     return {
-        "head": {table: torch.from_numpy(np.sort(head))},
-        "tail": {table: torch.from_numpy(np.sort(tail))},
+        "head": {table: torch.from_numpy(head)},
+        "tail": {table: torch.from_numpy(tail)},
         "untouched": {
             table: torch.from_numpy(np.flatnonzero(~touched)),
             positions: torch.from_numpy(np.flatnonzero(~reached)),

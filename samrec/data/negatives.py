@@ -75,7 +75,33 @@ class NegativeSampler:
             raise DataError(
                 f"user {self._user_ids[row]} has had all {self.item_count} items, so no negative can be drawn"
             )
-        k = rng.integers(0, missing[:, None], size=(len(users), size))
+        return self._missing_items(users, rng.integers(0, missing[:, None], size=(len(users), size)))
+
+    def draw_distinct(
+        self, rng: np.random.Generator, users: Integer[np.ndarray, " draws"], size: int
+    ) -> Int64[np.ndarray, "draws size"]:
+        """`size` different negatives for each entry of `users`, every set equally likely (Floyd's algorithm).
+
+        `size` passes over the users. Raises DataError for a user with fewer items to draw from.
+        """
+        missing = self._missing[users]
+        if len(missing) and int(missing.min()) < size:
+            row = users[int(np.argmin(missing))]
+            raise DataError(
+                f"expected {size} items to draw for every user, got {missing.min()} that user {self._user_ids[row]} "
+                "has not had"
+            )
+        k = np.empty((len(users), size), dtype=np.int64)
+        for place in range(size):
+            highest = missing - size + place
+            drawn = rng.integers(0, highest + 1)
+            k[:, place] = np.where((k[:, :place] == drawn[:, None]).any(axis=1), highest, drawn)
+        return self._missing_items(users, k)
+
+    def _missing_items(
+        self, users: Integer[np.ndarray, " draws"], k: Int64[np.ndarray, "draws size"]
+    ) -> Int64[np.ndarray, "draws size"]:
+        """The k-th item, from 0, that each user has not had."""
         below = np.searchsorted(self._keys, users[:, None] * self._stride + k, side="right")
-        negatives: Int64[np.ndarray, "draws size"] = k + 1 + below - self._starts[users][:, None]
-        return negatives if self._known is None else self._known[negatives - 1]
+        items: Int64[np.ndarray, "draws size"] = k + 1 + below - self._starts[users][:, None]
+        return items if self._known is None else self._known[items - 1]

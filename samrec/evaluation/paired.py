@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 
 from samrec.errors import ConfigError, ProtocolMismatch
 from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
+from samrec.evaluation.protocol import refuse_other_protocol
 
 USERS_LEVEL = "users within this pair of checkpoints"
 SEEDS_LEVEL = "seeds"
@@ -77,6 +78,7 @@ def paired_users(
         ProtocolMismatch: data, split, seen-item rule, tie rule, candidates or users differ.
     """
     if a.protocol != b.protocol:
+        refuse_other_protocol(getattr(a, "conditions", {}), getattr(b, "conditions", {}))
         raise ProtocolMismatch(
             f"expected results of one protocol (data, split, seen items, ties, candidates), got {a.protocol[:12]} "
             f"and {b.protocol[:12]}"
