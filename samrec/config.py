@@ -126,6 +126,11 @@ class RunConfig(BaseModel):
             raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
         if self.stop_metric not in METRICS:
             raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
+        if self.method == "cl4srec" and self.part_size and self.part_size < self.batch_size:
+            raise ValueError(
+                "cl4srec contrasts the views of the whole batch: expected no micro_batch and no sam_users below "
+                f"batch_size {self.batch_size}, got {self.part_size}"
+            )
         for field in ("micro_batch", "sam_users"):
             if (getattr(self, field) or 0) > self.batch_size:
                 raise ValueError(

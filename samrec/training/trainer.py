@@ -26,9 +26,9 @@ from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_losses, build_model
 from samrec.models.dropout import Dropout
-from samrec.optim.base import make_optimizer, moment_names
-from samrec.optim.sam import SAM, Ascent, Reduce
-from samrec.optim.schedule import Schedule
+from samrec.optim.base import moment_names
+from samrec.optim.build import build_optimizer, build_sam
+from samrec.optim.sam import Ascent, Reduce
 from samrec.training.checkpoint import Position, Run, State, create_run, load_weights, without_places
 from samrec.training.draws import negatives_drawn, views_drawn
 from samrec.training.files import clear_asides
@@ -75,23 +75,17 @@ class Trainer:
         self.model = build_model(self.config, interactions.item_count, torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
         self.named = dict(self.model.named_parameters())
-        make = partial(
-            make_optimizer,
-            name=self.config.optimizer,
-            learning_rate=self.config.learning_rate,
-            momentum=self.config.momentum,
-            weight_decay=self.config.weight_decay,
-        )
-        self.optimizer = make(self.model)
-        self.moment_names = moment_names(make)
+        self.optimizer = build_optimizer(self.config, self.model)
+        self.moment_names = moment_names(partial(build_optimizer, self.config))
         self.dropout_generator = torch.Generator(self.device)
         dropout = Dropout(self.config.dropout, self.dropout_generator) if self.config.dropout else None
+        steps = -(-len(self.trained_on) // self.config.batch_size)
         self.step = Step(
             self.model,
             self.batch_loss,
             self.optimizer,
             dropout,
-            sam=self._sam(),
+            sam=build_sam(self.config, self.named, self.optimizer, steps_an_epoch=steps),
             replay=self.config.sam_dropout == "replayed",
             climb_by_part=self.config.sam_users is not None,
             l2=self.config.l2,
@@ -251,25 +245,6 @@ class Trainer:
             "gradient_norm": float(np.mean([ascent.norm for ascent in ascents])),
             "shares": {block: float(np.mean([a.shares.get(block, 0.0) for a in ascents])) for block in blocks},
         }
-
-    def _sam(self) -> SAM | None:
-        config = self.config
-        if not config.sam:
-            return None
-        schedule = None
-        if config.rho_schedule != "constant":
-            steps = -(-len(self.trained_on) // config.batch_size)
-            schedule = Schedule(config.rho_schedule, config.rho_epochs or config.epochs, steps, config.rho_factor)
-        return SAM(
-            self.named,
-            self.optimizer,
-            rho=config.rho,
-            group=config.sam_group,
-            adaptive=config.asam_eta if config.asam else None,
-            period=config.sam_period,
-            look=config.sam_alpha if config.sam_between == "look" else None,
-            schedule=schedule,
-        )
 
     def _moments(self) -> dict[str, Tensor]:
         moments = {}

@@ -59,7 +59,10 @@ def test_a_variant_is_called_by_what_sets_it_apart(name, changes):
     assert small_runs.config(**changes).name == name
 
 
-@pytest.mark.parametrize("changes", [*VARIANTS.values(), {**LOOK, "micro_batch": 7}], ids=[*VARIANTS, "micro-batches"])
+UNNAMED = {"micro-batches": {**LOOK, "micro_batch": 7}, "CL4SRec": {**LOOK, "method": "cl4srec"}}
+
+
+@pytest.mark.parametrize("changes", [*VARIANTS.values(), *UNNAMED.values()], ids=[*VARIANTS, *UNNAMED])
 def test_a_run_stopped_between_epochs_and_resumed_is_the_unbroken_one_bit_for_bit(changes, tmp_path):
     unbroken = small_runs.trained(tmp_path / "unbroken", **changes)
     trainer = small_runs.trainer(tmp_path / "broken", **changes)
@@ -161,6 +164,8 @@ def test_a_state_without_what_the_variant_keeps_is_refused_by_name(name, message
         ({"micro_batch": 21}, "micro_batch must be at most batch_size, got 21 and 20"),
         ({"rho": 0.1, "sam_users": 5, "micro_batch": 5}, "micro_batch 5 has no effect"),
         ({"micro_batch": 0}, "micro_batch: .*greater than or equal to 1, got 0"),
+        ({"method": "cl4srec", "micro_batch": 5}, "contrasts the views of the whole batch: .* got 5"),
+        ({"method": "cl4srec", "rho": 0.1, "sam_users": 5}, "contrasts the views of the whole batch: .* got 5"),
         ({"optimizer": "lion"}, "optimizer: .*'adam', 'adamw' or 'sgd', got 'lion'"),
         ({"l2": -1.0}, "l2"),
         ({"rho": 0.1, "sam_period": 0}, "sam_period"),
