@@ -18,14 +18,15 @@ class Advance(Protocol):
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
+def progress(description: str, total: int | None, *, show: bool = True) -> Iterator[Advance]:
     """Show how far `total` steps are (None: not known), with the time left, on stderr.
 
     Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean; inside of another bar's
-    block, whose place it would take; and after `silence`. In a notebook it takes ipywidgets, and is silent without.
+    block, whose place it would take; after `silence`; and without `show`. In a notebook it takes ipywidgets, and
+    is silent without.
     """
     global _in_use
-    if _in_use or not _is_watched():
+    if not show or _in_use or not _is_watched():
         yield _nothing
         return
     _in_use = True

@@ -72,7 +72,7 @@ class RunConfig(BaseModel):
     layers: int = Field(default=2, ge=1)
     max_length: int = Field(default=50, ge=1)
     data_fraction: float = Field(default=1.0, gt=0, le=1)  # share of the training sequences; all users are evaluated
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1 - 2**-17)  # masks know multiples of 2**-16
     batch_size: int = Field(default=256, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)  # users a pass; the step is that of the whole batch
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"

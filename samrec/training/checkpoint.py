@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -230,11 +231,32 @@ def create_folder(
             **(fingerprints or {}),
         },
         "versions": {name: importlib.metadata.version(name) for name in ("samrec", "torch", "numpy")},
+        "threads": torch.get_num_threads(),
         "status": "running",
         **fields,
     }
     write_json(path / "run.json", record)
     return kind(path)
+
+
+def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of another configuration, or with one that was not trained here.
+
+    Warns where the number of threads differs: the run then ends well, but not in an unbroken one's bits.
+    """
+    if run.record["status"] not in ("running", "diverged", "finished"):
+        raise RunError(f"expected a run that was trained in {run.path}, got one that was {run.record['status']}")
+    changed = [
+        f"{name} {there[name]!r} there, {value!r} asked" for name, value in asked.items() if there[name] != value
+    ]
+    if changed:
+        raise RunError(f"expected the configuration of the run in {run.path}, got another: {'; '.join(changed)}")
+    begun, now = run.record.get("threads"), torch.get_num_threads()
+    if run.record["status"] == "running" and begun not in (None, now):
+        warnings.warn(
+            f"{run.path} was begun with {begun} threads and goes on with {now}: it will not repeat bit for bit",
+            stacklevel=3,
+        )
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:

@@ -19,13 +19,13 @@ from landscape.memory import peak_memory_mib
 from landscape.progress import progress
 from samrec.data.interactions import Interactions
 from samrec.data.pretraining import PretrainBatch, PretrainData
-from samrec.errors import CheckpointError, Diverged, RunError
+from samrec.errors import CheckpointError, Diverged
 from samrec.models.dropout import Dropout
 from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.pretrain_config import PretrainConfig
-from samrec.training.checkpoint import Position, State, load_weights
-from samrec.training.files import clear_asides
+from samrec.training.checkpoint import Position, State, check_same, load_weights
+from samrec.training.files import clear_asides, held_for_writing
 from samrec.training.pretrain_run import PretrainRun, create_pretrain_run
 from samrec.training.pretrain_step import PretrainStep
 from samrec.training.step import identity
@@ -83,19 +83,18 @@ class PreTrainer:
 
     def fit(self) -> PretrainRun:
         """Train to the last epoch. Raises Diverged after the record was kept."""
-        with progress(self.run.name, total=self.config.epochs * self.steps) as advance:
+        with progress(self.run.name, total=self.config.epochs * self.steps, show=self.show) as advance:
             if self.position.epoch:
                 advance(self.position.epoch * self.steps)
             while self.position.epoch < self.config.epochs:
                 try:
-                    entry = self.epoch(lambda: advance(1) if self.show else None)
+                    entry = self.epoch(lambda: advance(1))
                 except Diverged as error:
                     self._finish("diverged", str(error))
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
-                if self.show:
-                    advance(0, **{name: f"{loss:.4f}" for name, loss in entry["losses"].items()})
+                advance(0, **{name: f"{loss:.4f}" for name, loss in entry["losses"].items()})
         self._finish("cap")
         return self.run
 
@@ -258,34 +257,28 @@ def pretrain(
     Raises:
         DataError: no item attributes, or a single user.
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        StoreLocked: another process is at work in the folder.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
-    new = not (resume and (path / "run.json").exists())
-    if new:
-        run = create_pretrain_run(path, config, interactions)
-    else:
-        run = PretrainRun(path)
-        run.check_data(interactions)
-        run.check_attributes(interactions)
-        changed = [
-            f"{name} {old!r} there, {asked!r} asked"
-            for name, asked in config.model_dump(exclude={"data"}).items()
-            if (old := getattr(run.config, name)) != asked
-        ]
-        if changed:
-            raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
-        if run.record["status"] == "finished":
-            return run
-    if on_start:
-        on_start(run)
-    try:
-        trainer = PreTrainer(run, interactions, device=device, show=show)
-    except Exception:  # no attributes, a model too large: nothing was trained
-        if new:
-            run.discard()
-        raise
-    return trainer.fit()
+    with held_for_writing(path):
+        new = not (resume and (path / "run.json").exists())
+        run = create_pretrain_run(path, config, interactions) if new else PretrainRun(path)
+        if not new:
+            run.check_data(interactions)
+            run.check_attributes(interactions)
+            check_same(run, run.config.model_dump(exclude={"data"}), config.model_dump(exclude={"data"}))
+            if run.record["status"] == "finished":
+                return run
+        if on_start:
+            on_start(run)
+        try:
+            trainer = PreTrainer(run, interactions, device=device, show=show)
+        except Exception:  # no attributes, a model too large: nothing was trained
+            if new:
+                run.discard()
+            raise
+        return trainer.fit()
 
 
 def estimate_pretrain_cost(

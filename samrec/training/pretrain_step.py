@@ -73,11 +73,12 @@ class PretrainStep:
             self.optimizer.zero_grad(set_to_none=True)
             losses = self.model(batch, dropout=self.dropout)
             total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
-            if not torch.isfinite(total):
-                raise Diverged(f"expected finite losses, got {', '.join(f'{n} {v.item()}' for n, v in losses.items())}")
             torch.autograd.backward(total)
             told = torch.stack([total.detach(), *(loss.detach() for loss in losses.values())])
             self.reduce([told, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
+            if not torch.isfinite(told[0]):  # after the sum over processes: all of them stop, none waits
+                found = zip(losses, told[1:].tolist(), strict=True)
+                raise Diverged(f"expected finite losses, got {', '.join(f'{name} {value}' for name, value in found)}")
             sums.update(zip(losses, told[1:].tolist(), strict=True))
             return told[0].item()
 

@@ -112,14 +112,14 @@ class Step:
             total = torch.zeros((), dtype=torch.float64, device=parts[0].targets.device)
             for example in parts:
                 loss = self.loss(self.model, example, count, self.dropout)
-                if not torch.isfinite(loss):
-                    raise Diverged(f"expected a finite loss, got {loss.item()}")
                 torch.autograd.backward(loss)
                 total += loss.detach()
             if self.climb_by_part:  # summed over processes after the climbs
                 self.penalty.add_gradients(len(parts[0].targets) / count)
             else:
                 self.reduce([total, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
+                if not torch.isfinite(total):  # after the sum over processes: all of them stop, none waits
+                    raise Diverged(f"expected a finite loss, got {total.item()}")
                 self.penalty.add_gradients()
             return total.item()
 

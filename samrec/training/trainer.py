@@ -21,7 +21,7 @@ from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, nested_share, seen_items, training_sequences
-from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores, RunError
+from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_losses, build_model
@@ -29,9 +29,9 @@ from samrec.models.dropout import Dropout
 from samrec.optim.base import moment_names
 from samrec.optim.build import build_optimizer, build_sam
 from samrec.optim.sam import Ascent, Reduce
-from samrec.training.checkpoint import Position, Run, State, create_run, load_weights, without_places
+from samrec.training.checkpoint import Position, Run, State, check_same, create_run, load_weights, without_places
 from samrec.training.draws import negatives_drawn, views_drawn
-from samrec.training.files import clear_asides
+from samrec.training.files import clear_asides, held_for_writing
 from samrec.training.pretrained import start_from
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
@@ -96,8 +96,8 @@ class Trainer:
     def fit(self) -> Run:
         """Train until patience or the cap is reached. Raises Diverged after the record was kept."""
         epochs, patience = self.config.epochs, self.config.patience
-        with progress(self.run.name, total=epochs) as advance:
-            if self.show and self.position.epoch:
+        with progress(self.run.name, total=epochs, show=self.show) as advance:
+            if self.position.epoch:
                 advance(self.position.epoch)
             while not (reason := reason_to_stop(self.position, epochs=epochs, patience=patience)):
                 try:
@@ -107,9 +107,8 @@ class Trainer:
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
-                if self.show:
-                    score = entry["validation"][self.config.stop_metric]
-                    advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
+                score = entry["validation"][self.config.stop_metric]
+                advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
         self._finish(reason)
         return self.run
 
@@ -316,36 +315,30 @@ def train(
         on_start: called with the run before the first epoch.
 
     Raises:
-        RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        RunError: there is a run already and `resume` is off, or the run there has another configuration or other data,
+            or was not trained here.
+        StoreLocked: another process is at work in the folder.
         ConfigError: a loss that these data do not allow; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
-    new = not (resume and (path / "run.json").exists())
-    if not new:
-        run = Run(path)
-        run.check_data(interactions)
-        there = without_places(run.config.model_dump())
-        changed = [
-            f"{name} {there[name]!r} there, {asked!r} asked"
-            for name, asked in without_places(config.model_dump()).items()
-            if there[name] != asked
-        ]
-        if changed:
-            raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
-        if run.record["status"] == "finished":
-            return run
-    else:
-        run = create_run(path, config, interactions)
-    if on_start:
-        on_start(run)
-    try:
-        trainer = Trainer(run, interactions, device=device, show=show)
-    except Exception:  # data too short, a model too large: nothing was trained
-        if new:
-            run.discard()
-        raise
-    return trainer.fit()
+    with held_for_writing(path):
+        new = not (resume and (path / "run.json").exists())
+        run = create_run(path, config, interactions) if new else Run(path)
+        if not new:
+            run.check_data(interactions)
+            check_same(run, without_places(run.config.model_dump()), without_places(config.model_dump()))
+            if run.record["status"] == "finished":
+                return run
+        if on_start:
+            on_start(run)
+        try:
+            trainer = Trainer(run, interactions, device=device, show=show)
+        except Exception:  # data too short, a model too large: nothing was trained
+            if new:
+                run.discard()
+            raise
+        return trainer.fit()
 
 
 def rows_trained_on(config: RunConfig, usable: np.ndarray) -> np.ndarray:
