@@ -126,7 +126,9 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
         figure.update_xaxes(
             title_text=data.x_label, range=[panel.alpha[0], panel.alpha[-1]], constrain="domain", **place
         )
-        figure.update_yaxes(title_text=data.y_label, range=[panel.beta[0], panel.beta[-1]], **place)
+        figure.update_yaxes(
+            title_text=data.y_label if index % columns == 0 else None, range=[panel.beta[0], panel.beta[-1]], **place
+        )
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(showgrid=False, zeroline=False)
     figure.update_layout(coloraxis=_colours(data.scale, style), plot_bgcolor="#e0e0e0")
@@ -201,7 +203,8 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
             figure.add_scatter(
                 x=x,
                 y=y,
-                mode="markers",
+                mode="markers" if upright else "markers+text",
+                textposition="top center",
                 name=marks.label,
                 legendgroup=marks.label,
                 showlegend=index == 0,

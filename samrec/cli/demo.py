@@ -20,7 +20,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of training and of everything measured.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="At most this many for each run.")] = EPOCHS,
     surface_points: Annotated[int, typer.Option(min=2, help="Points a side of each surface.")] = POINTS,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of this process; small models want one.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Train SASRec and SAMRec on embedded synthetic data, and compare them: tables, figures and a store.
@@ -37,8 +37,7 @@ def demo(
     from samrec.experiments.compare import Options, compare_runs
     from samrec.training.trainer import train
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     interactions = open_data("synthetic")
     folders = []
     for name, rho in (("sasrec", 0.0), ("samrec", RHO)):
