@@ -1,5 +1,6 @@
 """`landscape plot`: a figure of what a store holds, for paper or a browser. Reads the store alone, without torch."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,7 @@ def plot(
     kind: Annotated[
         Kind | None, typer.Option("--kind", help="Contour by default, a curve where surfaces have one axis.")
     ] = None,
+    dpi: Annotated[int, typer.Option("--dpi", min=30, max=2400, help="Dots per inch of a .png.")] = 300,
     value: Annotated[str, typer.Option("--value", help="Value of the surfaces: loss, or a metric by name.")] = "loss",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
@@ -47,6 +49,7 @@ def plot(
     """
     from landscape.errors import InvalidArgument
     from landscape.plots import prepare
+    from landscape.plots.style import PAPER
     from landscape.store import Store
 
     ending = out.suffix.lower()
@@ -58,9 +61,11 @@ def plot(
         if drawn in (Kind.CURVE, Kind.CONTOUR, Kind.RELIEF):
             data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value)
         elif drawn is Kind.SCORES:
-            if len(names) > 1:
-                raise InvalidArgument(f"expected one table of scores, got {', '.join(names)}")
-            data = prepare.prepare_scores(opened, names[0] if names else "")
+            tables = [name for name in names if name in opened.names("comparisons")]
+            if len(tables) > 1:
+                raise InvalidArgument(f"expected one table of scores, got {', '.join(tables)}")
+            checkpoints = [name for name in names if name not in tables]
+            data = prepare.prepare_scores(opened, tables[0] if tables else "", checkpoints)
         else:
             data = getattr(prepare, f"prepare_{drawn}")(opened, names)
     if ending == ".html":
@@ -70,7 +75,8 @@ def plot(
     else:
         from landscape.plots import matplotlib_figures
 
-        matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data), out)
+        style = replace(PAPER, dots_per_inch=dpi)
+        matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data, style=style), out)
     notes = list(data.notes)
     emit(as_json, {"figure": str(out), "kind": str(drawn), "notes": notes}, "\n".join([f"{drawn} in {out}", *notes]))
 

@@ -231,7 +231,7 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
     axes.tick_params(pad=-2, labelsize=style.size - 1.5)
     axes.set_xlabel(data.x_label, labelpad=-5)
     axes.set_ylabel(data.y_label, labelpad=-5)
-    axes.view_init(elev=28, azim=-55)
+    axes.view_init(elev=40, azim=-55)
     axes.set_box_aspect((1, 1, 0.75), zoom=0.93)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((0.97, 0.97, 0.97, 1.0))

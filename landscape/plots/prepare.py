@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
+DIRECTIONS = {"filter": "filter-normalised (1 is the norm of each filter)", "raw": "raw Gaussian"}
 UNITS = {"rise": "rise of the loss", "standard_error": "standard error"}
 
 
@@ -230,7 +231,7 @@ def _notes(surfaces: Sequence[Surface]) -> list[str]:
     if second is None:
         return [f"direction: {first.kind}, seed {first.seed}"]
     seeds = f"seed {first.seed}" if second.seed == first.seed else f"seeds {first.seed} and {second.seed}"
-    return [f"directions: {first.kind}, {seeds}"]
+    return [f"directions: {DIRECTIONS.get(first.kind, first.kind)}, {seeds}"]
 
 
 def _drawn(direction: Direction) -> tuple[str, int]:

@@ -18,6 +18,7 @@ MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
 Look = tuple[int, int]  # group and member
+SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
 SILENT = ("seed", "draws", "restarts", "iterations", "pairs", "residual")  # settings that do not make another measure
 
 
@@ -143,7 +144,8 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     error is.
     """
     held = store.names("comparisons")
-    table = store.table("comparisons", name or (held[0] if held else "scores"))
+    fitting = (one for one in held if store.table("comparisons", one).columns.keys() >= set(SCORE_COLUMNS))
+    table = store.table("comparisons", name or next(fitting, held[0] if held else "scores"))
     columns = _columns(table)
     there = sorted(set(columns["checkpoint"]))  # as elsewhere, so that colours agree between figures
     if unknown := [checkpoint for checkpoint in checkpoints if checkpoint not in there]:
@@ -200,10 +202,9 @@ def _room(scale: Scale, share: float = 0.05) -> tuple[float, float]:
 
 
 def _columns(table: Table) -> dict[str, list[str]]:
-    needed = ("checkpoint", "metric", "value", "standard_error")
-    if missing := [name for name in needed if name not in table.columns]:
+    if missing := [name for name in SCORE_COLUMNS if name not in table.columns]:
         raise InvalidArgument(
-            f"expected columns {', '.join(needed)} in table {table.name}, got {', '.join(table.columns)}: "
+            f"expected columns {', '.join(SCORE_COLUMNS)} in table {table.name}, got {', '.join(table.columns)}: "
             f"no {', '.join(missing)}"
         )
     return {name: [str(entry) for entry in table.columns[name]] for name in ("checkpoint", "metric")}

@@ -7,6 +7,16 @@ import pytest
 
 import samrec
 
+HELP = """
+import sys
+sys.argv = ["samrec", "--help"]
+from samrec.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
 
 def test_every_public_name_exists():
     assert len(samrec.__all__) == len(set(samrec.__all__)) > 20
@@ -20,7 +30,7 @@ def test_every_public_name_exists():
     [
         "import samrec",
         "import samrec; samrec.make_config(data='synthetic'); samrec.open_data('synthetic')",
-        "import sys; sys.argv = ['samrec', '-h']; from samrec.cli.main import main\ntry: main()\nexcept SystemExit: pass\n",
+        HELP,
     ],
     ids=["import", "data", "help"],
 )
