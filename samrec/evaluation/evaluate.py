@@ -108,7 +108,20 @@ def evaluate_model(
     run: str = "",
     weights: str = "",
 ) -> Evaluation:
-    """Rank every user's target with this model; nothing is written."""
+    """Rank every user's target with this model; nothing is written. One ranking of all users.
+
+    Args:
+        model: dropout is off meanwhile, whatever mode it is in.
+        interactions: the data it was trained on.
+        split: which targets.
+        keep_seen: rank items of the history too.
+        run: name that the result carries.
+        weights: hash of the weights that the result carries.
+
+    Raises:
+        ConfigError: a split without held-out targets.
+        NonFiniteScores: a target or candidate has no finite score.
+    """
     from samrec.data.split import evaluation_sequences, seen_items
     from samrec.evaluation.ranking import full_ranks, targets_already_seen
 
