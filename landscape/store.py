@@ -277,9 +277,13 @@ class Store:
         Raises:
             StoreError: there is none of this name.
         """
-        self._record(kind, name, lambda group, _: group.name)
+        self.look_up(kind, name)
         with self._changed(kind, name) as (file, _):
             del file[kind][name]
+
+    def look_up(self, kind: Kind, name: str) -> None:
+        """Raise StoreError, with what there is, where there is no record of this name."""
+        self._record(kind, name, lambda *_: None)
 
     def add_table(self, kind: TableKind, table: Table) -> None:
         """Add a table, or replace the one of this name."""
