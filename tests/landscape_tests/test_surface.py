@@ -215,20 +215,22 @@ def finished():
         return set(store.surface("s").status.ravel().nonzero()[0]) if "s" in store.names("surfaces") else set()
 
 random.seed(5)
-kills, counts = 0, []
+kills, left, advanced = 0, set(), 0
 for attempt in range(20):
     child = os.fork()
     if not child:
         compute()
         os._exit(0)
-    time.sleep(random.uniform(0.01, 0.15))
+    while attempt % 2 and not finished() - left:  # every other one comes among the points, however busy the machine
+        time.sleep(0.02)
+    time.sleep(random.uniform(0.01, 0.1))
     seen = finished()  # readable while the writer is at work
     os.kill(child, signal.SIGKILL)
     kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = finished()
-    assert seen <= left, "a finished point was lost"
-    counts.append(len(left))
-print(kills, len(set(counts)))
+    before, left = left, finished()
+    assert before <= seen <= left, "a finished point was lost"
+    advanced += before < left
+print(kills, advanced)
 compute()
 """
 
@@ -239,9 +241,9 @@ def test_a_surface_killed_at_twenty_moments_ends_identical(tmp_path):
         env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    kills, stages = map(int, run.stdout.split())
+    kills, among_points = map(int, run.stdout.split())
     assert kills == 20
-    assert stages > 3, "the kills were meant to come between points"
+    assert among_points >= 10
     unbroken = measured(tmp_path / "other", quadratic(), Grid(Axis(-1, 1, 25), Axis(-2, 1, 24)), seed=3)
     with Store.read(tmp_path / "study.h5") as store:
         surface = store.surface("s")
