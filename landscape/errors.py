@@ -34,6 +34,11 @@ class NonFiniteProduct(LandscapeError):
 class WorkerDied(LandscapeError):
     """A worker process ended without a word: killed, out of memory, or its program cannot be imported again."""
 
+    def __init__(self, message: str, items: tuple[object, ...] = ()) -> None:
+        """`items` are those it held, answered by nobody."""
+        super().__init__(message)
+        self.items = items
+
 
 class StoreError(LandscapeError):
     """A store that cannot be opened, read or written: missing, truncated, of another format, no space left."""

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+_in_use = False  # a terminal has room for one bar
+
 
 class Advance(Protocol):
     """Says that n more steps are done; text replaces what stands behind the bar, as in `advance(1, loss="0.53")`."""
@@ -16,15 +18,31 @@ class Advance(Protocol):
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
+def progress(description: str, total: int | None, *, show: bool = True) -> Iterator[Advance]:
     """Show how far `total` steps are (None: not known), with the time left, on stderr.
 
-    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean. In a notebook it takes
-    ipywidgets, and is silent without.
+    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean; inside of another bar's
+    block, whose place it would take; after `silence`; and without `show`. In a notebook it takes ipywidgets, and
+    is silent without.
     """
-    if not _is_watched():
+    global _in_use
+    if not show or _in_use or not _is_watched():
         yield _nothing
         return
+    _in_use = True
+    try:
+        yield from _bar(description, total)
+    finally:
+        _in_use = False
+
+
+def silence() -> None:
+    """No bars from this process from now on: it is a worker, and its parent shows how far all of them are."""
+    global _in_use
+    _in_use = True
+
+
+def _bar(description: str, total: int | None) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -100,7 +100,8 @@ def write_at(descriptor: int, content: bytes, offset: int) -> None:
 class WriterLock:
     """The right to write one store, held from construction to `release`, given up by the system if the process dies."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "store") -> None:
+        """Take the right to write `path`, called a `kind` in messages. Raises StoreLocked where another holds it."""
         import fcntl  # not on every system; reading does without
 
         self.path = path.with_name(path.name + ".lock")
@@ -117,7 +118,7 @@ class WriterLock:
             except BlockingIOError:
                 holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
                 os.close(descriptor)
-                raise StoreLocked(f"{path} is being written by {holder}; wait for it or take another store") from None
+                raise StoreLocked(f"{path} is being written by {holder}; wait for it or take another {kind}") from None
             except FileNotFoundError:
                 pass
             except OSError as problem:

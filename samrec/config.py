@@ -1,11 +1,56 @@
 """The resolved configuration of a run: frozen, validated, written into run.json."""
 
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, parse_holdout
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
+
+LossName = Literal["bce", "gbce", "sampled-softmax", "ce"]
+TOLD_AS: Mapping[str, str] = {"cl4srec": "CL4SRec", "s3rec": "S3-Rec"}  # methods that keep their name with SAM
+Operator = Literal["crop", "mask", "reorder"]
+LOSSES: tuple[str, ...] = get_args(LossName)
+OWN_OPTIONS: Mapping[str, Mapping[str, int | float]] = {  # of each loss; the counts of gBCE are its authors'
+    "bce": {"negative_count": 1},
+    "gbce": {"negative_count": 256, "gbce_t": 0.75},
+    "sampled-softmax": {"negative_count": 256},
+    "ce": {},
+}
+
+
+class Contrast(BaseModel):
+    """CL4SRec's contrastive term. Defaults are the paper's (Xie et al. 2022); public versions differ in all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)  # times NT-Xent, added to the loss
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    similarity: Literal["dot", "cosine"] = "dot"
+    vectors: Literal["last", "all"] = "last"  # the newest item's hidden state, or those of all positions side by side
+    operators: tuple[Operator, ...] = ("crop", "mask", "reorder")  # one of them is drawn for each view
+    crop: float = Field(default=0.6, gt=0, le=1)  # share of the sequence that is kept
+    mask: float = Field(default=0.3, ge=0, le=1)  # share of the items that are replaced by the mask
+    reorder: float = Field(default=0.6, ge=0, le=1)  # share of the sequence that is shuffled
+
+    @model_validator(mode="after")
+    def _some_operator(self) -> "Contrast":
+        if not self.operators:
+            raise ValueError(f"expected one or more operators out of {', '.join(get_args(Operator))}")
+        return self
+
+
+class Pretrained(BaseModel):
+    """Where a run's first weights come from: what is told of an S3-Rec pre-training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str  # the folder; no part of any fingerprint
+    sha256: str  # of the trunk's tensors
+    epochs: int
+    recipe: str  # fingerprint of the pre-training's configuration without its seed
 
 
 class RunConfig(BaseModel):
@@ -14,16 +59,27 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str  # a catalog name or a file
-    method: Literal["sasrec"] = "sasrec"
-    loss: Literal["bce", "ce"] = "bce"
+    method: Literal["sasrec", "cl4srec", "s3rec"] = "sasrec"
+    pretrained: Pretrained | None = None  # S3-Rec's first stage
+    loss: LossName = "bce"
+    negative_count: int | None = Field(default=None, ge=1)  # a target; None: the loss's own, see OWN_OPTIONS
+    gbce_t: float | None = Field(default=None, ge=0, le=1)  # gBCE's calibration, 0 is BCE
+    contrast: Contrast | None = None  # CL4SRec's; None: its defaults
+    split: str = "leave-one-out"  # or leave-last-N, or time:T1,T2; see samrec.data.holdout
     negatives: Literal["training", "s3rec"] = "training"  # which items a negative may not be
     size: int = Field(default=64, ge=1)
     heads: int = Field(default=2, ge=1)
     layers: int = Field(default=2, ge=1)
     max_length: int = Field(default=50, ge=1)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    data_fraction: float = Field(default=1.0, gt=0, le=1)  # share of the training sequences; all users are evaluated
+    dropout: float = Field(default=0.5, ge=0, lt=1 - 2**-17)  # masks know multiples of 2**-16
     batch_size: int = Field(default=256, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)  # users a pass; the step is that of the whole batch
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of sgd
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # decoupled: no part of SAM's ascent
+    l2: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2 / 2 ||w||^2 in the loss: part of it
     epochs: int = Field(default=200, ge=1)  # a cap
     patience: int = Field(default=10, ge=1)  # epochs without a better validation score
     stop_metric: str = "NDCG@20"
@@ -31,6 +87,15 @@ class RunConfig(BaseModel):
     sam: bool = False  # two passes a step even where rho is 0
     sam_group: Literal["all", "body", "embeddings"] = "all"
     sam_dropout: Literal["replayed", "fresh"] = "replayed"
+    sam_users: int | None = Field(default=None, ge=1)  # m-SAM: an ascent for every so many users
+    sam_period: int = Field(default=1, ge=1)  # k: an ascent in the first of every k steps
+    sam_between: Literal["look", "plain"] = "look"  # the other steps: LookSAM's, or the base optimizer's
+    sam_alpha: float = Field(default=0.7, ge=0, allow_inf_nan=False)  # LookSAM's
+    asam: bool = False  # the ascent in coordinates scaled by |w| + eta
+    asam_eta: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    rho_schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
+    rho_epochs: int | None = Field(default=None, ge=1)  # the schedule's length; for cosine the cap by default
+    rho_factor: float = Field(default=0.5, ge=0, allow_inf_nan=False)  # of the schedule "step"
     seed: int = Field(default=0, ge=0, lt=2**63)  # as a store holds it
 
     @model_validator(mode="before")
@@ -40,23 +105,156 @@ class RunConfig(BaseModel):
             values = {**values, "sam": True}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_what_was_chosen(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        loss, method = values.get("loss", "bce"), values.get("method", "sasrec")
+        if loss in LOSSES:
+            given = {name: values.get(name) for name in ("negative_count", "gbce_t")}
+            values = {**values, **loss_options(loss, **given)}
+        if method == "cl4srec":
+            values = {**values, "contrast": Contrast() if values.get("contrast") is None else values["contrast"]}
+        elif values.get("contrast") is not None:
+            raise ValueError(f"expected options of the contrast with the method cl4srec, got them with {method}")
+        return values
+
     @model_validator(mode="after")
     def _fields_agree(self) -> "RunConfig":
         if self.size % self.heads:
             raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
         if self.stop_metric not in METRICS:
             raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
+        if self.method == "cl4srec" and self.part_size and self.part_size < self.batch_size:
+            raise ValueError(
+                "cl4srec contrasts the views of the whole batch: expected no micro_batch and no sam_users below "
+                f"batch_size {self.batch_size}, got {self.part_size}"
+            )
+        for field in ("micro_batch", "sam_users"):
+            if (getattr(self, field) or 0) > self.batch_size:
+                raise ValueError(
+                    f"{field} must be at most batch_size, got {getattr(self, field)} and {self.batch_size}"
+                )
+        if self.rho_schedule in ("linear", "step") and self.rho_epochs is None:
+            raise ValueError(f"rho_schedule {self.rho_schedule} needs rho_epochs, its length in epochs, got none")
+        for field, (condition, holds) in NEEDS.items():
+            value = getattr(self, field)
+            if value != type(self).model_fields[field].default and not holds(self):
+                raise ValueError(f"{field} {value} has no effect: expected it only with {condition}")
+        if self.method == "s3rec" and self.pretrained is None:
+            raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
+        if self.method == "s3rec" and self.split != LEAVE_ONE_OUT.name:
+            raise ValueError(f"expected the split {LEAVE_ONE_OUT.name}, which pre-training reads, got {self.split}")
+        if self.method != "s3rec" and self.pretrained is not None:
+            raise ValueError(
+                f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"
+            )
         return self
+
+    @field_validator("split")
+    @classmethod
+    def _split_is_known(cls, value: str) -> str:
+        return parse_holdout(value).name
+
+    @property
+    def holdout(self) -> Holdout:
+        """Which interactions are held out."""
+        return parse_holdout(self.split)
+
+    @property
+    def part_size(self) -> int | None:
+        """Users of each part of a batch that is not taken whole."""
+        return self.sam_users or self.micro_batch
 
     @property
     def name(self) -> str:
-        """What tables call it."""
-        return f"SAMRec (rho {self.rho:g})" if self.sam else "SASRec"
+        """What tables call it: the method, and in brackets whatever differs from its usual form."""
+        told = [*(self._sam_told() if self.sam else ()), *self._optimizer_told()]
+        return self._method_name() + (f" ({', '.join(told)})" if told else "")
+
+    def _method_name(self) -> str:
+        if self.method in TOLD_AS:
+            return TOLD_AS[self.method] + (f" with {self._sam_name()}" if self.sam else "")
+        if not self.sam:
+            return "SASRec"
+        return "SAMRec" if self._sam_name() == "SAM" else self._sam_name()
+
+    def _sam_name(self) -> str:
+        periodic = self.sam_period > 1
+        prefix = ("m-" if self.sam_users else "") + ("Look" if periodic and self.sam_between == "look" else "")
+        return prefix + ("ASAM" if self.asam else "SAM")
+
+    def _sam_told(self) -> list[str]:
+        periodic, look = self.sam_period > 1, self.sam_between == "look"
+        told = {
+            f"rho {self.rho:g}": True,
+            f"{self.rho_schedule} over {self.rho_epochs or self.epochs} epochs": self.rho_schedule != "constant",
+            f"factor {self.rho_factor:g}": self.rho_schedule == "step",
+            f"k {self.sam_period}": periodic and look,
+            f"alpha {self.sam_alpha:g}": periodic and look and self.sam_alpha != 0.7,
+            f"plain steps between, k {self.sam_period}": periodic and not look,
+            f"eta {self.asam_eta:g}": self.asam and self.asam_eta != 0.01,
+            f"m {self.sam_users}": self.sam_users is not None,
+            f"{self.sam_group} only": self.sam_group != "all",
+            "fresh dropout": self.sam_dropout == "fresh",
+        }
+        return [words for words, holds in told.items() if holds]
+
+    def _optimizer_told(self) -> list[str]:
+        told = {
+            {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[self.optimizer]: self.optimizer != "adam",
+            f"momentum {self.momentum:g}": self.momentum > 0,
+            f"decay {self.weight_decay:g}": self.weight_decay > 0,
+            f"L2 {self.l2:g}": self.l2 > 0,
+        }
+        return [words for words, holds in told.items() if holds]
 
     @property
     def without_seed(self) -> dict[str, Any]:
         """The fields in which two seeds of one experiment agree."""
-        return self.model_dump(exclude={"seed"})
+        fields = self.model_dump(exclude={"seed"})
+        if self.pretrained is not None:  # its weights come from a seed of their own
+            fields["pretrained"] = f"{self.pretrained.epochs} epochs of {self.pretrained.recipe[:12]}"
+        return fields
+
+
+Condition = tuple[str, Callable[[RunConfig], bool]]
+_SAM: Condition = ("SAM: a rho above 0, or sam", lambda config: config.sam)
+_LOOK: Condition = (
+    "LookSAM: sam_period above 1 and sam_between look",
+    lambda config: config.sam_period > 1 and config.sam_between == "look",
+)
+NEEDS: dict[str, Condition] = {  # where a field that is not at its default does anything
+    "micro_batch": ("no sam_users, which cut a batch themselves", lambda config: config.sam_users is None),
+    "momentum": ("optimizer sgd", lambda config: config.optimizer == "sgd"),
+    "weight_decay": ("optimizer adamw or sgd; adam takes l2", lambda config: config.optimizer != "adam"),
+    "sam_group": _SAM,
+    "sam_dropout": _SAM,
+    "sam_users": _SAM,
+    "sam_period": _SAM,
+    "sam_between": ("sam_period above 1", lambda config: config.sam_period > 1),
+    "sam_alpha": _LOOK,
+    "asam": _SAM,
+    "asam_eta": ("asam", lambda config: config.asam),
+    "rho_schedule": ("a rho above 0", lambda config: config.rho > 0),
+    "rho_epochs": ("a rho_schedule", lambda config: config.rho_schedule != "constant"),
+    "rho_factor": ("rho_schedule step", lambda config: config.rho_schedule == "step"),
+}
+
+
+def loss_options(loss: str, **given: int | float | None) -> dict[str, int | float | None]:
+    """The settings of a loss: those given, its own defaults for the others, None where it has no such setting.
+
+    Raises:
+        ValueError: a setting is given that the loss does not have.
+    """
+    own = OWN_OPTIONS[loss]
+    for name, value in given.items():
+        if value is not None and name not in own:
+            having = ", ".join(other for other in LOSSES if name in OWN_OPTIONS[other])
+            raise ValueError(f"expected {name} with the loss {having}, got it with {loss}")
+    return {name: own.get(name) if value is None else value for name, value in given.items()}
 
 
 def make_config(**values: Any) -> RunConfig:
@@ -64,7 +262,12 @@ def make_config(**values: Any) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {said}, got {first['input']!r}" if where else said) from None
+        raise ConfigError(complaint(error)) from None
+
+
+def complaint(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, got {first['input']!r}" if where else said

@@ -35,10 +35,6 @@ class NonFiniteScores(SamrecError):
     """A model gave NaN or an infinity as the score of a target or of a candidate."""
 
 
-class NonFiniteGradient(SamrecError):
-    """A gradient at the starting weights, before any step was taken, is NaN or infinite."""
-
-
 class Diverged(SamrecError):
     """Training left the finite numbers; an outcome, raised after its record was kept."""
 

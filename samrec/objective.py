@@ -1,13 +1,14 @@
 """The frozen objective of a recommender: the loss of fixed users as a function of the weights alone.
 
 `load` opens a run folder for `landscape` (its loader is the target `samrec:RUN`); `SequenceObjective` is the same for
-any live model and interactions. A unit is a user. Negatives are drawn once from a seed; dropout is off; L2 terms are no
-part of it. Users are sorted by length and packed into rows whose width, chosen for each chunk, leaves the fewest empty
-slots: on Beauty over 98 % of what is computed is a real token.
+any live model and interactions. It is the loss of recommending: of a CL4SRec run without the contrast, which
+ties users to the batch they are in. A unit is a user. Negatives are drawn once from a seed; dropout is off; L2 terms
+are no part of it. Users are sorted by length and packed into rows whose width, chosen for each chunk, leaves the fewest
+empty slots: on Beauty over 98 % of what is computed is a real token.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,20 +25,22 @@ from landscape.devices import choose_device
 from landscape.errors import NonFiniteLoss
 from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
+from samrec.config import OWN_OPTIONS
 from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
 from samrec.errors import ConfigError, NonFiniteScores
-from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
-from samrec.models.losses import loss_named
+from samrec.models.losses import Loss, loss_named
 from samrec.models.sasrec import SASRec, gathered
+from samrec.row_groups import row_groups
 from samrec.training.checkpoint import Run
 
 TOKENS = 4096  # a chunk; on Beauty 2,048 to 8,192 were equal within noise, 16,384 slower
-SCORES = 1 << 23  # at most this many scores a chunk where every item is scored: 32 MiB in float32
-HEAD_SHARE = 0.2  # of the items seen in training, the most popular ones
+SCORES = 1 << 23  # at most this many scores a chunk, or entries of candidates looked up: 32 MiB in float32
 
 Integers = NDArray[np.int64]
 
@@ -51,6 +54,7 @@ class UserChunk:
     candidates: Int[Tensor, "T candidates"] | None  # the target first, then negatives; None: every item
     counts: Float[Tensor, " units"]  # targets of each user
     users: Integers  # who the units are: indices into the interactions
+    drawable: Int[Tensor, " T"]  # how many items a negative of the token could be
 
 
 class SequenceObjective:
@@ -63,6 +67,8 @@ class SequenceObjective:
         *,
         users: int | None = None,
         loss: str = "bce",
+        negative_count: int | None = None,
+        gbce_t: float | None = None,
         seed: int = 0,
         split: str = "train",
         metrics_split: str | None = None,
@@ -70,6 +76,7 @@ class SequenceObjective:
         tokens: int = TOKENS,
         device: torch.device | str = "cpu",
         recipe: Recipe | None = None,
+        holdout: Holdout = LEAVE_ONE_OUT,
     ) -> None:
         """Fix the data and draw the negatives.
 
@@ -77,7 +84,9 @@ class SequenceObjective:
             model: its weights are copied; it is not changed, and dropout takes no part whatever mode it is in.
             interactions: the data.
             users: a random subset of so many users, drawn from `seed`; all by default.
-            loss: "bce" with negatives drawn once from `seed`, or "ce" over all items.
+            loss: "bce", "gbce" or "sampled-softmax" with negatives drawn once from `seed`, or "ce" over all items.
+            negative_count: negatives of each target; the loss's own number by default, see `loss_named`.
+            gbce_t: gBCE's calibration.
             seed: of the subset and of the negatives. Which negatives a user gets does not depend on `users`.
             split: "train": every target of the training sequences; "validation", "test": the one target held out.
             metrics_split: where `metrics` ranks; the split itself, or "test" for "train".
@@ -85,39 +94,48 @@ class SequenceObjective:
             tokens: about how many tokens a chunk has; no result depends on it.
             device: where weights and data live.
             recipe: how a worker builds the same objective; without one there are no workers.
+            holdout: which interactions are held out.
         """
         self.device = torch.device(device)
         self.interactions = interactions
+        self.holdout = holdout
         self.recipe = recipe or Recipe(None, {})
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
-        self._loss = loss_named(loss)
-        items, offsets, targets, owners = _sequences(interactions, split, model.max_length)
+        self._loss = loss_named(loss, item_count=interactions.item_count, negative_count=negative_count, gbce_t=gbce_t)
+        items, offsets, targets, owners = _sequences(interactions, split, model.max_length, holdout)
         self._metrics_split = metrics_split or ("test" if split == "train" else split)
         if self._metrics_split not in ("validation", "test"):
             raise ConfigError(f"expected metrics on validation or test, got {metrics_split!r}")
         chosen = _chosen(np.flatnonzero(np.diff(offsets)), users, seed)
         self.users = owners[chosen]
         candidates = None
+        looked_up = interactions.item_count  # numbers a token
+        sampler = NegativeSampler(interactions, rule=cast(Any, negatives), holdout=holdout)
+        token_users = np.repeat(owners, _counts(offsets, split))
         if self._loss.negatives:
-            drawn = NegativeSampler(interactions, rule=cast(Any, negatives)).draw(
-                np.random.default_rng(seed), np.repeat(owners, _counts(offsets, split)), size=self._loss.negatives
-            )
+            drawn = sampler.draw(np.random.default_rng(seed), token_users, size=self._loss.negatives)
             candidates = np.concatenate([targets[:, None], drawn], axis=1)
-        else:
-            tokens = max(1, min(tokens, SCORES // interactions.item_count))
+            looked_up = candidates.shape[1] * model.size
+        tokens = max(1, min(tokens, SCORES // looked_up))
+        drawable = sampler.drawable(token_users)
         self.chunks = [
-            self._chunk(items, offsets, targets, candidates, owners, chosen[group], split)
+            self._chunk(items, offsets, targets, candidates, drawable, owners, chosen[group], split)
             for group in length_sorted_groups(np.diff(offsets)[chosen], tokens)
         ]
         shapes = {name: weight.shape for name, weight in self.weights.items()}
-        self.layout = Layout(shapes, {"item_embedding.weight": torch.tensor([0])}, self._row_groups())
+        self.layout = Layout(
+            shapes,
+            {"item_embedding.weight": torch.tensor([0])},
+            row_groups(interactions, self.chunks, max_length=model.max_length, holdout=holdout),
+        )
         self.facts: dict[str, Any] = {
             "data": interactions.fingerprint,
             "data_name": interactions.name,
             "loss": loss,
             "negatives": negatives if self._loss.negatives else None,
-            "split": split,
+            **_settings_of(self._loss, gbce_t),
+            "split": split if holdout == LEAVE_ONE_OUT else f"{holdout.name}, {split}",
             "metrics_split": self._metrics_split,
             "users": len(chosen),
             "targets": int(sum(len(chunk.targets) for chunk in self.chunks)),
@@ -125,7 +143,11 @@ class SequenceObjective:
         }
 
     def outputs(self, params: Params, chunk: UserChunk, *, differentiable_twice: bool = False) -> Tensor:
-        """Scores at every target: (T, candidates), or (T, items) where every item is scored."""
+        """Scores at every target: (T, candidates), or (T, items) where every item is scored.
+
+        The scores themselves, whatever the loss: it can then be differentiated twice, and its own curvature in them is
+        known. Memory is bounded by the chunks. `differentiable_twice` bars the attention kernel that is not.
+        """
         fused = not differentiable_twice
         return cast(
             Tensor, functional_call(self._model, dict(params), (chunk.batch, chunk.candidates), {"fused": fused})
@@ -133,7 +155,7 @@ class SequenceObjective:
 
     def loss(self, z: Tensor, chunk: UserChunk) -> Float[Tensor, " units"]:
         """Each user's summed loss, added up in float64."""
-        at_tokens = self._loss.at_tokens(z, chunk.targets).double()
+        at_tokens = self._loss.at_tokens(z, chunk.targets, chunk.drawable).double()
         return torch.zeros_like(chunk.counts).index_add(0, chunk.batch.sequence, at_tokens)
 
     def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:
@@ -144,10 +166,14 @@ class SequenceObjective:
             ranks = self.ranks(params)
         except NonFiniteScores as error:  # said in the words of whoever measures
             raise NonFiniteLoss(str(error)) from None
-        return {name: torch.from_numpy(per_user(ranks, name)) for name in names}
+        owners = self._held_out[0].users
+        return {name: torch.from_numpy(averaged_by_owner(per_user(ranks, name), owners)) for name in names}
 
     def ranks(self, params: Params) -> NDArray[np.float64]:
-        """The rank of each user's held-out item, in the order of `users`. One ranking of these users."""
+        """The ranks of these users' held-out items: one each, in the order of `users`, but as the holdout has it.
+
+        Under leave-last-N a user has up to N, under a time split possibly none. One ranking of these users.
+        """
         self._model.load_state_dict(dict(params))
         sequences, seen = self._held_out
         return full_ranks(cast(Any, self._model), sequences, seen, self.interactions.item_count)
@@ -155,11 +181,17 @@ class SequenceObjective:
     @cached_property
     def _held_out(self) -> tuple["_HeldOut", tuple[Integers, Integers]]:
         sequences = evaluation_sequences(
-            self.interactions, cast(Any, self._metrics_split), max_length=self._model.max_length
+            self.interactions,
+            cast(Any, self._metrics_split),
+            max_length=self._model.max_length,
+            holdout=self.holdout,
         )
-        seen = seen_items(self.interactions, cast(Any, self._metrics_split))
+        seen = seen_items(self.interactions, cast(Any, self._metrics_split), holdout=self.holdout)
         rows = np.flatnonzero(np.isin(sequences.users, self.users))
-        chosen = _HeldOut(*gathered(sequences.items, sequences.offsets, rows), sequences.targets[rows])
+        if not len(rows):
+            raise ConfigError(f"expected a user with a target in {self._metrics_split}, got none among those chosen")
+        kept = gathered(sequences.items, sequences.offsets, rows)
+        chosen = _HeldOut(*kept, sequences.targets[rows], sequences.users[rows])
         return chosen, gathered(seen[0], seen[1], rows)
 
     def _chunk(
@@ -168,6 +200,7 @@ class SequenceObjective:
         offsets: Integers,
         targets: Integers,
         candidates: Integers | None,
+        drawable: Integers,
         owners: Integers,
         members: Integers,
         split: str,
@@ -187,40 +220,8 @@ class SequenceObjective:
             None if candidates is None else torch.from_numpy(candidates[places]).to(self.device),
             counts.to(self.device),
             owners[members],
+            torch.from_numpy(drawable[places]).to(self.device),
         )
-
-    def _row_groups(self) -> dict[str, Mapping[str, Tensor]]:
-        """Rows of the item table by popularity in training, and all rows on which this loss does not depend.
-
-        "head": the most popular fifth of the items seen in training; "tail": the other items seen there. "untouched":
-        the mask row and every item that is no input, target or negative here (none of the items under "ce"), and the
-        positions that no sequence here reaches. The padding row is frozen and in no group.
-        """
-        items = self.interactions.item_count
-        train = training_sequences(self.interactions, max_length=self._model.max_length)
-        seen = np.bincount(np.concatenate([train.items, train.targets]), minlength=items + 2)
-        order = np.argsort(-seen, kind="stable")[: np.count_nonzero(seen)]
-        head, tail = np.split(order, [round(HEAD_SHARE * len(order))])
-        touched = np.zeros(items + 2, dtype=np.bool_)
-        touched[0] = True
-        reached = np.zeros(self._model.max_length, dtype=np.bool_)
-        for chunk in self.chunks:
-            touched[chunk.batch.items.cpu().numpy()] = True
-            occupied = chunk.batch.items.cpu().numpy() > 0
-            reached[chunk.batch.positions.cpu().numpy()[occupied]] = True
-            if chunk.candidates is None:
-                touched[1 : items + 1] = True
-            else:
-                touched[chunk.candidates.cpu().numpy()] = True
-        table, positions = "item_embedding.weight", "position_embedding.weight"
-        return {
-            "head": {table: torch.from_numpy(np.sort(head))},
-            "tail": {table: torch.from_numpy(np.sort(tail))},
-            "untouched": {
-                table: torch.from_numpy(np.flatnonzero(~touched)),
-                positions: torch.from_numpy(np.flatnonzero(~reached)),
-            },
-        }
 
 
 def load(
@@ -228,6 +229,8 @@ def load(
     *,
     users: int | None = None,
     loss: str | None = None,
+    negative_count: int | None = None,
+    gbce_t: float | None = None,
     seed: int = 0,
     split: str = "train",
     device: str = "auto",
@@ -240,8 +243,10 @@ def load(
     Args:
         where: the folder, with `@best` or `@last` if wanted.
         users: see `SequenceObjective`, as for all that is not said here.
-        loss: the one it was trained with by default; its negatives follow the "training" rule whatever the run's own,
-            so that any two runs are measured on the same ones.
+        loss: by default the one it was trained with, with its number of negatives; they follow the "training" rule
+            whatever the run's own, so that any two runs are measured on the same ones.
+        negative_count: negatives of each target; where a loss is named, that loss's own number by default.
+        gbce_t: gBCE's calibration, by the same rule.
         seed: of the subset of users and of the negatives.
         split: whose targets the loss is of.
         device: "auto" is CUDA where there is one.
@@ -260,9 +265,13 @@ def load(
     interactions = run.data(data)
     if Path(source).exists():
         source = str(Path(source).resolve())
+    if loss is None:
+        loss = run.config.loss
+        negative_count = run.config.negative_count if negative_count is None else negative_count
+        gbce_t = run.config.gbce_t if gbce_t is None else gbce_t
     settings: dict[str, Any] = {
         "users": users,
-        "loss": loss or run.config.loss,
+        "loss": loss,
         "seed": seed,
         "split": split,
         "device": device,
@@ -271,16 +280,22 @@ def load(
     }
     if tokens != TOKENS:
         settings["tokens"] = tokens
+    given = {"negative_count": negative_count, "gbce_t": gbce_t}
+    own = OWN_OPTIONS.get(loss, {})
+    settings |= {name: value for name, value in given.items() if value is not None and value != own.get(name)}
     return SequenceObjective(
         run.load_model(which),
         interactions,
         users=users,
-        loss=loss or run.config.loss,
+        loss=loss,
+        negative_count=negative_count,
+        gbce_t=gbce_t,
         seed=seed,
         split=split,
         metrics_split=metrics_split,
         tokens=tokens,
         device=choose_device(device),
+        holdout=run.config.holdout,
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
     )
 
@@ -306,19 +321,28 @@ class _HeldOut:
     items: Integers
     offsets: Integers
     targets: Integers
+    users: Integers
 
 
 def _sequences(
-    interactions: Interactions, split: str, max_length: int
+    interactions: Interactions, split: str, max_length: int, holdout: Holdout
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """Inputs, offsets, targets (a token's each in training, a sequence's each otherwise) and users."""
     if split == "train":
-        found = training_sequences(interactions, max_length=max_length)
+        found = training_sequences(interactions, max_length=max_length, holdout=holdout)
     elif split in ("validation", "test"):
-        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length)
+        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length, holdout=holdout)
     else:
         raise ConfigError(f"expected a split out of train, validation, test, got {split!r}")
     return found.items, found.offsets, found.targets, found.users
+
+
+def _settings_of(loss: Loss, gbce_t: float | None) -> dict[str, Any]:
+    """What a loss's name alone does not say."""
+    if loss.negatives is None or (loss.name, loss.negatives) == ("bce", 1):
+        return {}
+    t = {"gbce_t": OWN_OPTIONS["gbce"]["gbce_t"] if gbce_t is None else gbce_t} if loss.name == "gbce" else {}
+    return {"negative_count": loss.negatives, **t}
 
 
 def _counts(offsets: Integers, split: str) -> Integers:

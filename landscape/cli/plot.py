@@ -18,6 +18,9 @@ class Kind(StrEnum):
     SPECTRUM = "spectrum"
     SHARPNESS = "sharpness"
     SCORES = "scores"
+    STUDY = "study"
+    TRAINING = "training"
+    RELATION = "relation"
 
 
 def plot(
@@ -26,7 +29,10 @@ def plot(
     surface: Annotated[
         list[str] | None,
         typer.Option(
-            "--surface", "--name", help="What to draw, by name, side by side; again for more. All by default."
+            "--surface",
+            "--name",
+            help="What to draw by name (of a study: quantities or measures), side by side; again for more. "
+            "All by default.",
         ),
     ] = None,
     kind: Annotated[

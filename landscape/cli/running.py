@@ -12,8 +12,9 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TextIO
 
 import typer
 import typer.core
@@ -86,6 +87,7 @@ def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
     error of a loader's own package counts as such if its class has an `exit_code`, which must be a number.
     """
     command = typer.main.get_command(app)
+    warnings.showwarning = _warn
     outcome: Any
     try:
         outcome = command.main(standalone_mode=False)
@@ -160,6 +162,19 @@ def _trouble(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"cannot read or write {error.filename}: {error.strerror}"
     return None
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line, in place of Python's own two."""
+    del category, filename, lineno, file, line
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _say(error: Exception | str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from landscape.errors import InvalidArgument, WorkerDied
 from landscape.executors.protocol import Executor, Item, Result, Task
+from landscape.progress import silence
 
 IN_FLIGHT = 2  # items a worker holds: one at work, one at hand
 
@@ -37,32 +38,35 @@ class Here:
 class Pool:
     """`workers` processes of one thread each."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, in_flight: int = IN_FLIGHT) -> None:
+        """`in_flight` items are sent to each worker ahead; 1 suits items of minutes, which should wait for no other."""
         if workers < 1:
             raise InvalidArgument(f"expected at least 1 worker, got {workers}")
         self.workers = workers
+        self.in_flight = in_flight
 
     def run(self, task: Task[Item, Result], items: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
         """As they become ready. An exception in a worker is raised here, with the worker's traceback as a note.
 
         Raises:
-            WorkerDied: a worker was killed. In a script, start the pool under `if __name__ == "__main__":`.
+            WorkerDied: a worker was killed; it names the items that were lost, and the other workers are stopped. In a
+                script, start the pool under `if __name__ == "__main__":`.
         """
         content = pickle.dumps(task)  # refuses, before any process starts, what cannot be rebuilt elsewhere
         waiting = deque(enumerate(items))
         workers: dict[Connection, BaseProcess] = {}
-        held: dict[Connection, int] = {}
+        held: dict[Connection, deque[int]] = {}
         try:
             for _ in range(min(self.workers, len(items))):
                 connection, process = _start(content)
-                workers[connection], held[connection] = process, 0
-                for _ in range(IN_FLIGHT):
+                workers[connection], held[connection] = process, deque()
+                for _ in range(self.in_flight):
                     _send_next(connection, waiting, held)
             while any(held.values()):
-                for ready in wait([connection for connection, count in held.items() if count]):
+                for ready in wait([connection for connection, indices in held.items() if indices]):
                     assert isinstance(ready, Connection)
-                    index, result = _receive(ready, workers[ready])
-                    held[ready] -= 1
+                    index, result = _receive(ready, workers[ready], tuple(items[k] for k in held[ready]))
+                    held[ready].popleft()
                     _send_next(ready, waiting, held)
                     yield items[index], result
         finally:
@@ -98,21 +102,22 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _send_next(connection: Connection, waiting: "deque[tuple[int, Any]]", held: dict[Connection, int]) -> None:
+def _send_next(connection: Connection, waiting: "deque[tuple[int, Any]]", held: dict[Connection, deque[int]]) -> None:
     if waiting:
+        held[connection].append(waiting[0][0])
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its last words are read by `_receive`
             connection.send(waiting.popleft())
-        held[connection] += 1
 
 
-def _receive(connection: Connection, process: BaseProcess) -> tuple[int, Any]:
+def _receive(connection: Connection, process: BaseProcess, held: tuple[Any, ...]) -> tuple[int, Any]:
     try:
         index, error, result = connection.recv()
     except (EOFError, ConnectionResetError):
         process.join(5)
         raise WorkerDied(
             f"expected a result from a worker, got its end with exit code {process.exitcode}: killed, out of memory, "
-            'or a script that starts a pool outside of `if __name__ == "__main__":`'
+            'or a script that starts a pool outside of `if __name__ == "__main__":`',
+            held,
         ) from None
     if error is not None:
         raise error
@@ -137,6 +142,7 @@ def _work(connection: Connection, content: bytes) -> None:
     import torch
 
     torch.set_num_threads(1)
+    silence()
     measure = None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:

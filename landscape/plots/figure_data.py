@@ -77,7 +77,8 @@ class Marks:
     high: Floats
     solid: NDArray[np.bool_]  # (marks,) False: not converged
     texts: tuple[str, ...]  # what to print or show beside each mark
-    joined: bool  # whether a line joins the marks
+    group: int  # decides the colour
+    member: int  # of the group: decides the marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +101,42 @@ class MarksData:
     panels: tuple[MarksPanel, ...]
     labels: tuple[str, ...]  # of the legend, in the order of the colours
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """One group of a study in one panel: a line through means with a band, single points, or both. As drawn."""
+
+    label: str
+    group: int  # decides colour, dash and marker; the same in every panel
+    x: Floats  # (points,) of the line; empty for points alone
+    y: Floats
+    low: Floats | None  # (points,) the band
+    high: Floats | None
+    dots: Floats  # (dots, 2) single runs
+    texts: tuple[str, ...]  # what to show beside each dot
+
+
+@dataclass(frozen=True, slots=True)
+class TrendPanel:
+    """One quantity of a study."""
+
+    title: str
+    x_label: str
+    x_ticks: tuple[tuple[float, str], ...]  # (position, label)
+    x_range: tuple[float, float]
+    x_breaks: tuple[float, ...]  # where the axis is broken: beyond lies what a log axis cannot hold
+    scale: Scale  # of y
+    value_range: tuple[float, float]
+    trends: tuple[Trend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrendsData:
+    """Panels of a study: what `study`, `training` and `relation` draw."""
+
+    panels: tuple[TrendPanel, ...]
+    legend: tuple[tuple[str, int], ...]  # (label, group)
+    legend_columns: int
+    notes: tuple[str, ...]
+    slanted: bool = False  # whether the labels of x are too long to stand side by side

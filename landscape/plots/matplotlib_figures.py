@@ -1,6 +1,7 @@
 """Figures for paper, drawn by matplotlib: PNG, PDF and SVG.
 
-The same names and signatures as `plotly_figures`; what is special about these figures is in `matplotlib_paper`.
+The same names and signatures as `plotly_figures`; what is special about these figures is in `matplotlib_paper`,
+and those of studies are in `matplotlib_studies`, reached from here too.
 """
 
 import math
@@ -19,11 +20,23 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape.plots.figure_data import CurveData, MarksData, MarksPanel, Panel, SurfacesData
-from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save
+from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, value_axis
+from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
 
-__all__ = ["contour", "curve", "relief", "save", "scores", "sharpness", "spectrum"]
+__all__ = [
+    "contour",
+    "curve",
+    "relation",
+    "relief",
+    "save",
+    "scores",
+    "sharpness",
+    "spectrum",
+    "study",
+    "training",
+]
 
 
 def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
@@ -42,7 +55,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
                 bottom = np.full(len(line.holes), data.scale.low)
                 axes.plot(line.holes, bottom, "x", color=colour, markersize=4, clip_on=False)
         axes.set_xlabel(data.x_label)
-        _value_axis(axes, data.scale, "y")
+        value_axis(axes, data.scale, "y")
         axes.margins(x=0)
         if len(data.lines) > 1:
             figure.legend(loc="outside upper center", ncols=2)
@@ -271,8 +284,8 @@ def _marks_figure(data: MarksData, style: Style) -> Figure:
 
 
 def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -> None:
-    for index, marks in enumerate(panel.marks):
-        colour = style.colour(index)
+    for marks in panel.marks:
+        colour = style.colour(marks.group)
         bars = np.maximum(np.stack([marks.value - marks.low, marks.high - marks.value]), 0.0)
         x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
         axes.errorbar(
@@ -282,15 +295,15 @@ def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -
             xerr=None if upright else bars,
             color=colour,
             capsize=2,
-            linestyle=style.dash(index) if marks.joined else "none",
-            marker=style.marker(index),
+            linestyle="none",
+            marker=style.marker(marks.member),
             markersize=4,
             label=marks.label,
         )
         axes.plot(
             x[~marks.solid],
             y[~marks.solid],
-            style.marker(index),
+            style.marker(marks.member),
             color="white",
             markeredgecolor=colour,
             markersize=4,
@@ -306,20 +319,7 @@ def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -
     else:
         axes.set_yticks(places, labels)
         axes.set_ylim(*panel.category_range)
-    _value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)
-
-
-def _value_axis(axes: Axes, scale: Scale, side: str, bounds: tuple[float, float] | None = None) -> None:
-    """Ticks, label and bounds of an axis that shows a scale."""
-    set_ticks, set_label, set_limits = (
-        (axes.set_yticks, axes.set_ylabel, axes.set_ylim)
-        if side == "y"
-        else (axes.set_xticks, axes.set_xlabel, axes.set_xlim)
-    )
-    set_ticks(scale.ticks, scale.tick_labels)
-    set_label(scale.label)
-    set_limits(*(bounds or (scale.low, scale.high)))
-    axes.grid(axis="y" if side == "y" else "x", color="0.9", linewidth=0.6)
+    value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)
 
 
 def _colour_bar(figure: Figure, scale: Scale, style: Style, norm: Normalize, **place: Any) -> None:

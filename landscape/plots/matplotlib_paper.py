@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from landscape.errors import InvalidArgument
 from landscape.plots.saving import written_aside
+from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
 
 METADATA: dict[str, dict[str, Any]] = {
@@ -65,6 +67,19 @@ def empty_figure(style: Style, width: float, height: float, notes: tuple[str, ..
     if text:
         figure.supxlabel(text, x=0.01, ha="left", fontsize=style.size - 1.5, color="0.3", linespacing=1.3)
     return figure
+
+
+def value_axis(axes: Axes, scale: Scale, side: str, bounds: tuple[float, float] | None = None) -> None:
+    """Ticks, label and bounds of an axis that shows a scale."""
+    set_ticks, set_label, set_limits = (
+        (axes.set_yticks, axes.set_ylabel, axes.set_ylim)
+        if side == "y"
+        else (axes.set_xticks, axes.set_xlabel, axes.set_xlim)
+    )
+    set_ticks(scale.ticks, scale.tick_labels)
+    set_label(scale.label)
+    set_limits(*(bounds or (scale.low, scale.high)))
+    axes.grid(axis="y" if side == "y" else "x", color="0.9", linewidth=0.6)
 
 
 @contextmanager

@@ -1,21 +1,29 @@
 """The same figures to turn and to point at, drawn by plotly: one HTML file that needs nothing else."""
 
-import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
-from landscape.plots.saving import written_aside
+from landscape.plots.plotly_page import DASHES, SYMBOLS, axis_of, faint, finished, grid_of, save
+from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
 
-DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
+__all__ = [
+    "contour",
+    "curve",
+    "relation",
+    "relief",
+    "save",
+    "scores",
+    "sharpness",
+    "spectrum",
+    "study",
+    "training",
+]
 
 
 def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
@@ -31,7 +39,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
                     mode="lines",
                     line={"width": 0},
                     fill=fill,
-                    fillcolor=_faint(colour),
+                    fillcolor=faint(colour),
                     hoverinfo="skip",
                     showlegend=False,
                     legendgroup=line.label,
@@ -59,14 +67,14 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
     if data.has_centre:
         figure.add_vline(0.0, line={"color": "#999999", "width": 1})
     figure.update_xaxes(title_text=data.x_label)
-    figure.update_yaxes(**_axis(data.scale))
+    figure.update_yaxes(**axis_of(data.scale))
     figure.update_layout(showlegend=True)
-    return _finished(figure, data.notes, style, width=760, height=520)
+    return finished(figure, data.notes, style, width=760, height=520)
 
 
 def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """Filled contours side by side, one colour bar."""
-    columns, rows = _grid(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style)
     figure = make_subplots(rows, columns, subplot_titles=_titles(data), horizontal_spacing=0.08, vertical_spacing=0.16)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
@@ -122,15 +130,15 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(showgrid=False, zeroline=False)
     figure.update_layout(coloraxis=_colours(data.scale, style), plot_bgcolor="#e0e0e0")
-    return _finished(figure, data.notes, style, width=140 + 430 * columns, height=470 * rows + 60)
+    return finished(figure, data.notes, style, width=140 + 430 * columns, height=470 * rows + 60)
 
 
 def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """3D reliefs side by side on one height, one colour bar."""
-    columns, rows = _grid(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style)
     kinds = [[{"type": "scene"}] * columns for _ in range(rows)]
     figure = make_subplots(rows, columns, specs=kinds, subplot_titles=_titles(data), horizontal_spacing=0.02)
-    heights = _axis(data.scale)
+    heights = axis_of(data.scale)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         figure.add_surface(
@@ -162,7 +170,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
         camera={"eye": {"x": 1.3, "y": -1.7, "z": 1.0}},
     )
     figure.update_layout(coloraxis=_colours(data.scale, style))
-    return _finished(figure, data.notes, style, width=140 + 480 * columns, height=500 * rows + 60)
+    return finished(figure, data.notes, style, width=140 + 480 * columns, height=500 * rows + 60)
 
 
 def spectrum(data: MarksData, *, style: Style = PAPER) -> go.Figure:
@@ -181,28 +189,27 @@ def scores(data: MarksData, *, style: Style = PAPER) -> go.Figure:
 
 
 def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
-    columns, rows = _grid(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style)
     titles = [panel.title for panel in data.panels]
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.2)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
-        for number, marks in enumerate(panel.marks):
+        for marks in panel.marks:
             bars = {"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low}
-            symbol = SYMBOLS[style.marker(number)]
+            symbol = SYMBOLS[style.marker(marks.member)]
             x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
             figure.add_scatter(
                 x=x,
                 y=y,
-                mode="lines+markers" if marks.joined else "markers",
+                mode="markers",
                 name=marks.label,
                 legendgroup=marks.label,
                 showlegend=index == 0,
                 text=marks.texts,
                 hoverinfo="text",
                 **{"error_y" if upright else "error_x": bars},
-                line={"color": style.colour(number), "dash": DASHES[style.dash(number)]},
                 marker={
-                    "color": style.colour(number),
+                    "color": style.colour(marks.group),
                     "size": 8,
                     "symbol": [symbol if solid else f"{symbol}-open" for solid in marks.solid],
                 },
@@ -214,33 +221,10 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
             "range": list(panel.category_range),
             "title": {"text": panel.category_label},
         }
-        values = {**_axis(panel.scale), "range": list(panel.value_range)}
+        values = {**axis_of(panel.scale), "range": list(panel.value_range)}
         figure.update_xaxes(**(names if upright else values), **place)
         figure.update_yaxes(**(values if upright else names), **place)
-    return _finished(figure, data.notes, style, width=140 + 400 * columns, height=360 * rows + 60)
-
-
-def save(figure: go.Figure, path: str | Path) -> Path:
-    """Write a figure as one HTML file with plotly inside; the file appears whole or not at all.
-
-    Raises:
-        InvalidArgument: another ending than .html.
-        StoreError: the file cannot be written.
-    """
-    target = Path(path)
-    if target.suffix.lower() != ".html":
-        raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
-    page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="landscape", config={"displaylogo": False})
-    return written_aside(target, page.encode())
-
-
-def _axis(scale: Scale) -> dict[str, Any]:
-    return {
-        "tickvals": list(scale.ticks),
-        "ticktext": list(scale.tick_labels),
-        "range": [scale.low, scale.high],
-        "title": {"text": scale.label},
-    }
+    return finished(figure, data.notes, style, width=140 + 400 * columns, height=360 * rows + 60)
 
 
 def _colours(scale: Scale, style: Style) -> dict[str, Any]:
@@ -254,40 +238,3 @@ def _titles(data: SurfacesData) -> list[str]:
 
 def _hover(data: SurfacesData, panel: Panel) -> str:
     return f"{data.x_label} %{{x:.4g}}<br>{data.y_label} %{{y:.4g}}<br>%{{customdata:.6g}}<extra>{panel.title}</extra>"
-
-
-def _grid(panels: int, style: Style) -> tuple[int, int]:
-    columns = style.columns(panels)
-    return columns, math.ceil(panels / columns)
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.2)"
-
-
-def _finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: int, height: int) -> go.Figure:
-    """Sizes, font and notes; the template is named, so that the caller's default plays no part."""
-    text = style.wrapped(notes, width / 100).replace("\n", "<br>")
-    lines = text.count("<br>") + 1
-    figure.add_annotation(
-        text=text,
-        xref="paper",
-        yref="paper",
-        x=0,
-        y=0,
-        yshift=-55,
-        xanchor="left",
-        yanchor="top",
-        align="left",
-        showarrow=False,
-        font={"size": 11, "color": "#555555"},
-    )
-    figure.update_layout(
-        template="plotly_white",
-        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
-        width=width,
-        height=height + 16 * lines,
-        margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},
-    )
-    return figure

@@ -1,7 +1,8 @@
 """From a store to plain figure data of surfaces: cuts, panels on one scale, holes, half-finished grids and notes.
 
 All decisions of a picture are taken here and in `scale`; the drawers only draw. Names are names of surfaces, in the
-order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks`, reached from here too.
+order wanted; none means all that fit. What else a store holds is prepared by `prepare_marks` and
+`prepare_studies`, reached from here too.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from landscape.plots.prepare_marks import (
     prepare_sharpness,
     prepare_spectrum,
 )
+from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Checkpoint, Direction, Status, Surface
 from landscape.store import Store
@@ -25,10 +27,13 @@ from landscape.store import Store
 __all__ = [
     "prepare_contour",
     "prepare_curve",
+    "prepare_relation",
     "prepare_relief",
     "prepare_scores",
     "prepare_sharpness",
     "prepare_spectrum",
+    "prepare_study",
+    "prepare_training",
 ]
 
 LONGEST = 36  # characters of a name over a panel

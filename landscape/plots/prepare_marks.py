@@ -14,8 +14,10 @@ from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Tab
 from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
+MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
+Look = tuple[int, int]  # group and member
 SILENT = ("seed", "draws", "restarts", "iterations", "pairs", "residual")  # settings that do not make another measure
 
 
@@ -27,6 +29,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
     labels = distinct_labels([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
     norms = [store.checkpoint(pairs.checkpoint).norm for pairs in chosen]
     rows = tuple((float(-row), label) for row, label in enumerate(labels))
+    looks = _looks(store, [pairs.checkpoint for pairs in chosen])
     panels = []
     for title, factors in (("eigenvalue", [1.0] * len(chosen)), ("eigenvalue × ‖w‖²", [norm**2 for norm in norms])):
         ends = [
@@ -52,7 +55,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
                     high,
                     pairs.converged.astype(bool),
                     texts,
-                    False,
+                    *looks[row],
                 )
             )
         panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.2), tuple(marks)))
@@ -68,12 +71,13 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     if not chosen:
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
     labels = distinct_labels([report.checkpoint for report in chosen], [report.name for report in chosen])
+    looks = _looks(store, [report.checkpoint for report in chosen])
     titles = list(dict.fromkeys(_title(measure) for report in chosen for measure in report.measures))
     panels = []
     for title in titles:
         groups = [[m for m in report.measures if _title(m) == title] for report in chosen]
         if any(groups):
-            panels.append(_sharpness_panel(title, groups, labels))
+            panels.append(_sharpness_panel(title, groups, labels, looks))
     notes = []
     every = [measure for report in chosen for measure in report.measures]
     if any(measure.standard_error is not None for measure in every):
@@ -88,7 +92,9 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     return MarksData(tuple(panels), tuple(labels), tuple(notes))
 
 
-def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], labels: Sequence[str]) -> MarksPanel:
+def _sharpness_panel(
+    title: str, groups: Sequence[Sequence[SharpnessMeasure]], labels: Sequence[str], looks: Sequence[Look]
+) -> MarksPanel:
     radius = next((key for group in groups for m in group if (key := _radius(m))), None)
     values = [np.array([m.value for m in group]) for group in groups]
     reaches = [np.array([_reach(m) for m in group]) for group in groups]
@@ -103,11 +109,11 @@ def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], l
     if radius is not None:
         settings = sorted({float(m.setting[radius] or 0.0) for group in groups for m in group})
     categories = tuple((float(place), short(number)) for place, number in enumerate(settings))
-    if radius is None:
+    if radius is None and sum(map(len, labels)) <= MOST_LETTERS:  # otherwise the legend alone names them
         categories = tuple((float(place), label) for place, label in enumerate(labels))
     marks = []
     for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
-        aside = 0.12 * (place - (len(groups) - 1) / 2)
+        aside = _aside(place, len(groups))
         at = [settings.index(float(m.setting[radius] or 0.0)) + aside if radius else float(place) for m in group]
         order = np.argsort(at, kind="stable")
         texts = tuple(f"{label}: {short(group[index].value)}" for index in order)
@@ -122,10 +128,11 @@ def _sharpness_panel(title: str, groups: Sequence[Sequence[SharpnessMeasure]], l
                 high,
                 solid,
                 texts,
-                radius is not None and len(at) > 1,
+                *looks[place],
             )
         )
-    return MarksPanel(title, radius or "", categories, (-0.5, len(categories) - 0.5), scale, _room(scale), tuple(marks))
+    last = len(settings if radius else groups) - 0.5
+    return MarksPanel(title, radius or "", categories, (-0.5, last), scale, _room(scale), tuple(marks))
 
 
 def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()) -> MarksData:
@@ -148,6 +155,7 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     error = np.asarray(table.columns["standard_error"], dtype=np.float64)
     reach = INTERVAL * np.where(np.isfinite(error), error, 0.0)
     labels = distinct_labels(checkpoints, checkpoints)
+    looks = _looks(store, checkpoints)
     panels = []
     for family in families:
         own = [metric for metric in metrics if metric.split("@")[0] == family]
@@ -156,16 +164,33 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
         marks = []
         for place, (checkpoint, label) in enumerate(zip(checkpoints, labels, strict=True)):
             mine = np.flatnonzero(rows & (np.array(columns["checkpoint"]) == checkpoint))
-            aside = 0.5 / max(len(checkpoints), 2) * (place - (len(checkpoints) - 1) / 2)
+            aside = _aside(place, len(checkpoints))
             at: Floats = np.array([own.index(columns["metric"][row]) + aside for row in mine], dtype=np.float64)
             at_value, low, high = [scale.drawn(side[mine]) for side in (value, value - reach, value + reach)]
             texts = tuple(f"{label}: {short(value[row])}" for row in mine)
-            marks.append(Marks(label, at, at_value, low, high, np.ones(len(mine), dtype=bool), texts, False))
+            marks.append(Marks(label, at, at_value, low, high, np.ones(len(mine), dtype=bool), texts, *looks[place]))
         places = tuple((float(place), metric) for place, metric in enumerate(own))
         panels.append(MarksPanel("", "", places, (-0.5, len(own) - 0.5), scale, _room(scale), tuple(marks)))
     level = table.attributes.get("level")
     notes = ["bars: 95 % intervals" + (f" over {level}" if level else "")] if np.isfinite(error).any() else []
     return MarksData(tuple(panels), tuple(labels), tuple(notes))
+
+
+def _aside(place: int, count: int) -> float:
+    """How far from a tick the marks of one of so many checkpoints stand, half a step between the outermost at most."""
+    return 0.5 / max(count, 2) * (place - (count - 1) / 2)
+
+
+def _looks(store: Store, checkpoints: Sequence[str]) -> list[Look]:
+    """Group and member of each: checkpoints whose configurations name one group share a colour."""
+    there = store.names("checkpoints")
+    named = [store.checkpoint(one).config.get("group") if one in there else None for one in checkpoints]
+    if None in named:
+        return [(place, place) for place in range(len(checkpoints))]
+    order = list(dict.fromkeys(named))
+    if len(order) == len(checkpoints):  # one of each: differ in marker too
+        return [(place, place) for place in range(len(checkpoints))]
+    return [(order.index(group), named[:place].count(group)) for place, group in enumerate(named)]
 
 
 def _room(scale: Scale, share: float = 0.05) -> tuple[float, float]:

@@ -22,7 +22,8 @@ def compare(
     users: Annotated[int, typer.Option(help="Users for curvature and sharpness; the rest takes all.")] = 2048,
     metric: Annotated[list[str] | None, typer.Option(help="Also measure it at each point, such as ndcg@10.")] = None,
     loss: Annotated[
-        str | None, typer.Option(help="bce or ce; by default the runs' own, ce where theirs differ.")
+        str | None,
+        typer.Option(help="bce, gbce, sampled-softmax or ce; the runs' own by default, ce where those differ."),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
     max_products: Annotated[int, typer.Option(help="Hessian products at most, for each eigenvalue.")] = 500,

@@ -1,12 +1,18 @@
-"""`samrec data`: look at interactions before training on them."""
+"""`samrec data`: get interactions, make them of a raw log, look at them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from samrec.cli.fetch import fetch
+from samrec.cli.prepare import prepare
+
+if TYPE_CHECKING:
+    from samrec.data.id_map import IdMap, Kind
+
 data = typer.Typer(
-    help="Look at interactions before training on them.",
+    help="Get interactions, make them of a raw log, look at them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -25,14 +31,17 @@ _LABELS = {
     "test_targets_already_seen": "test targets already seen",
     "attributes": "item attributes",
     "training_tokens": "training input tokens (cut to 50)",
+    "times": "times",
     "dropped": "sequences dropped (under 3 items)",
+    "own_ids_of_users": "own ids of users",
+    "own_ids_of_items": "own ids of items",
     "fingerprint": "fingerprint",
 }
 
 
 @data.callback()
 def _group() -> None:
-    """Look at interactions before training on them."""
+    """Get interactions, make them of a raw log, look at them."""
 
 
 @data.command()
@@ -49,13 +58,26 @@ def describe(
     from landscape.cli.running import emit
     from samrec.data.catalog import open_data
 
-    statistics = open_data(name, data_dir=data_dir, strict=strict).describe()
+    interactions = open_data(name, data_dir=data_dir, strict=strict)
+    statistics = interactions.describe()
+    if Path(interactions.source).is_file():
+        statistics |= {f"own_ids_of_{kind}": len(own) for kind, own in _id_maps(Path(interactions.source)).items()}
     emit(as_json, statistics, _table(statistics))
+
+
+def _id_maps(text: Path) -> "dict[Kind, IdMap]":
+    from samrec.data.id_map import KINDS, id_map_path, read_id_map
+
+    return {kind: read_id_map(text, kind) for kind in KINDS if id_map_path(text, kind).is_file()}
+
+
+data.command()(fetch)
+data.command()(prepare)
 
 
 def _table(statistics: dict[str, str | int | float]) -> str:
     width = max(map(len, _LABELS.values()))
-    lines = [f"{label:<{width}}  {_shown(key, statistics[key])}" for key, label in _LABELS.items()]
+    lines = [f"{label:<{width}}  {_shown(key, statistics[key])}" for key, label in _LABELS.items() if key in statistics]
     return "\n".join([f"{statistics['name']} ({statistics['source']})", *lines])
 
 

@@ -1,15 +1,12 @@
-"""`samrec evaluate`: full-ranking scores of a run, printed and kept in its folder."""
+"""`samrec evaluate`: scores of a run, printed and kept in its folder, and what stands behind and beside them."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Group
-
-    from samrec.evaluation.evaluate import Evaluation
+from landscape.cli.running import LARGEST_SEED
 
 
 class Split(StrEnum):
@@ -19,44 +16,85 @@ class Split(StrEnum):
     validation = "validation"
 
 
+class By(StrEnum):
+    """What strata are of."""
+
+    length = "length"
+    popularity = "popularity"
+
+
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, as samrec train or samrec import make it.")],
     split: Annotated[Split, typer.Option(help="The last item of every sequence, or the one before.")] = Split.test,
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Rank items of the user's history too, instead of masking them.")
     ] = False,
+    sampled: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rank among so many sampled negatives (99 is customary) instead of all items."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the sampled negatives.")] = 0,
+    by: Annotated[
+        list[By] | None, typer.Option(help="Scores of parts: by length of the history, by popularity of the target.")
+    ] = None,
+    beyond: Annotated[
+        int | None, typer.Option(min=1, help="Coverage, Gini and popularity of everybody's best so many items.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data lies now: a name or a file.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data name first.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Rank every user's target against all items: HR@k, NDCG@k and MRR with standard errors.
 
-    Example: samrec evaluate runs/beauty --json
+    Where others published scores of the same data, model, loss and protocol, it says whether these lie inside, above or
+    below theirs. Sampled ranking is another protocol: its scores are higher and stand in no table with the others.
+
+    Example: samrec evaluate runs/beauty --by length --by popularity --beyond 10
     """
+    import torch
+
     from landscape.cli.running import emit
+    from landscape.devices import choose_device
+    from samrec.cli.evaluation_text import tables
+    from samrec.errors import ConfigError
+    from samrec.evaluation.beyond_accuracy import beyond_accuracy
     from samrec.evaluation.evaluate import evaluate_run
+    from samrec.evaluation.held_out import held_out
+    from samrec.evaluation.protocol import Candidates
+    from samrec.evaluation.reference_book import look_up
+    from samrec.evaluation.strata import strata_by_head, strata_by_length, strata_by_popularity
     from samrec.training.checkpoint import Run
 
+    if beyond is not None and sampled is not None:
+        raise ConfigError("expected --beyond without --sampled: the lists are those of full ranking")
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = choose_device(device)
     folder = Run(run)
-    result = evaluate_run(folder, split.value, keep_seen=keep_seen, interactions=folder.data(data, data_dir=data_dir))
-    emit(json, result.summary(), _table(result))
-
-
-def _table(result: "Evaluation") -> "Group":
-    from rich.console import Group
-    from rich.table import Table
-
-    from samrec.evaluation.evaluate import seen_rule
-
-    table = Table()
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("standard error", justify="right")
-    for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.4f}", f"{result.standard_errors[name]:.4f}")
-    unreachable = " and cannot be hit" if result.targets_seen and not result.keep_seen else ""
-    return Group(
-        f"{result.run}: {result.split}, {len(result.users):,} users, seen items {seen_rule(result.keep_seen)}",
-        table,
-        f"{result.targets_seen:.1%} of the targets were already seen{unreachable}; protocol {result.protocol[:12]}",
+    interactions = folder.data(data, data_dir=data_dir)
+    result = evaluate_run(
+        folder,
+        split.value,
+        keep_seen=keep_seen,
+        candidates=Candidates(sampled, seed),
+        interactions=interactions,
+        device=chosen,
     )
+    payload: dict[str, Any] = result.summary()
+    parts = held_out(interactions, split.value, folder.config.max_length, holdout=folder.config.holdout)
+    if by:
+        payload["strata"] = strata = {}
+        if By.length in by:
+            strata["length"] = strata_by_length(result.ranks, parts)
+        if By.popularity in by:
+            strata["head_tail"] = strata_by_head(result.ranks, parts)
+            strata["popularity"] = strata_by_popularity(result.ranks, parts)
+    if beyond is not None:
+        model = folder.load_model("best").to(chosen)
+        payload["beyond_accuracy"] = beyond_accuracy(model, parts, k=beyond, keep_seen=keep_seen)
+    published = look_up(folder.config.model_dump(), result.conditions, result.metrics, result.standard_errors)
+    if published is not None:
+        payload["published"] = published
+    emit(json, payload, None if json else tables(result, payload))

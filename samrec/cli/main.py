@@ -8,8 +8,12 @@ COMMANDS = {
     "demo": Command("samrec.cli.demo:demo", "Synthetic data to figures of both surfaces, in a minute."),
     "data": Command("samrec.cli.data:data", "Look at interactions."),
     "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
-    "evaluate": Command("samrec.cli.evaluate:evaluate", "Full-ranking scores of a run."),
+    "pretrain": Command("samrec.cli.pretrain:pretrain", "S3-Rec's first stage; train --method s3rec goes on from it."),
+    "evaluate": Command("samrec.cli.evaluate:evaluate", "Scores of a run, by parts, beside published ones."),
+    "robustness": Command("samrec.cli.robustness:robustness", "Scores under noisy or shortened histories."),
+    "recommend": Command("samrec.cli.recommend:recommend", "The best next items of histories."),
     "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
+    "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }
 

@@ -11,25 +11,87 @@ from landscape.cli.running import emit
 def train(
     data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
-    method: Annotated[str, typer.Option(help="The model.")] = "sasrec",
-    loss: Annotated[str, typer.Option(help="bce (one negative a target) or ce (over all items).")] = "bce",
+    method: Annotated[
+        str, typer.Option(help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.")
+    ] = "sasrec",
+    pretrained: Annotated[
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
+    ] = None,
+    loss: Annotated[
+        str, typer.Option(help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).")
+    ] = "bce",
+    negative_count: Annotated[
+        int | None,
+        typer.Option(help="Negatives a target.", show_default="1 for bce, 256 for gbce and sampled-softmax"),
+    ] = None,
+    gbce_t: Annotated[
+        float | None, typer.Option(help="gBCE's calibration, from 0 (that is bce) to 1.", show_default="0.75")
+    ] = None,
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
     sam_group: Annotated[str, typer.Option(help="What the ascent perturbs: all, body or embeddings.")] = "all",
     sam_dropout: Annotated[str, typer.Option(help="Masks of the second pass: replayed or fresh.")] = "replayed",
+    sam_users: Annotated[int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")] = None,
+    sam_period: Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")] = 1,
+    sam_between: Annotated[
+        str, typer.Option(help="The steps between: look (LookSAM) or plain (the base optimizer's).")
+    ] = "look",
+    sam_alpha: Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")] = 0.7,
+    asam: Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")] = False,
+    asam_eta: Annotated[float, typer.Option(help="Added to |w| there.")] = 0.01,
+    rho_schedule: Annotated[
+        str, typer.Option(help="constant, linear (a warm-up), cosine (a decay) or step.")
+    ] = "constant",
+    rho_epochs: Annotated[
+        int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")
+    ] = None,
+    rho_factor: Annotated[float, typer.Option(help="What step multiplies by after every length.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = 0,
     epochs: Annotated[int, typer.Option(help="At most this many.")] = 200,
     patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Users a step.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = 1e-3,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Users a pass, to save memory; the step stays that of the batch.")
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd; SAM's base.")] = "adam",
+    learning_rate: Annotated[float, typer.Option(help="The optimizer's.")] = 1e-3,
+    momentum: Annotated[float, typer.Option(help="SGD's.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: not seen by the ascent.")] = 0.0,
+    l2: Annotated[float, typer.Option(help="l2 / 2 ||w||^2 in the loss: seen by the ascent.")] = 0.0,
     dropout: Annotated[float, typer.Option(help="On hidden states and attention probabilities.")] = 0.5,
     size: Annotated[int, typer.Option(help="Width of the hidden states.")] = 64,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
     max_length: Annotated[int, typer.Option(help="Newest items a sequence keeps.")] = 50,
+    data_fraction: Annotated[
+        float, typer.Option(help="Share of the training sequences to learn from; all users are evaluated.")
+    ] = 1.0,
     negatives: Annotated[
         str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
     ] = "training",
+    cl_weight: Annotated[
+        float | None, typer.Option(help="CL4SRec: weight of the contrast.", show_default="0.1")
+    ] = None,
+    cl_temperature: Annotated[
+        float | None, typer.Option(help="CL4SRec: similarities are divided by it.", show_default="1.0")
+    ] = None,
+    cl_similarity: Annotated[str | None, typer.Option(help="CL4SRec: dot or cosine.", show_default="dot")] = None,
+    cl_vectors: Annotated[
+        str | None, typer.Option(help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last")
+    ] = None,
+    cl_operators: Annotated[
+        str | None, typer.Option(help="CL4SRec: what views are drawn from.", show_default="crop,mask,reorder")
+    ] = None,
+    cl_crop: Annotated[float | None, typer.Option(help="CL4SRec: share that crop keeps.", show_default="0.6")] = None,
+    cl_mask: Annotated[
+        float | None, typer.Option(help="CL4SRec: share that mask replaces.", show_default="0.3")
+    ] = None,
+    cl_reorder: Annotated[
+        float | None, typer.Option(help="CL4SRec: share that reorder shuffles.", show_default="0.6")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Held out: leave-one-out, leave-last-N, or time:T1,T2 (validation and test from then).")
+    ] = "leave-one-out",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
@@ -38,9 +100,11 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,
 ) -> None:
-    """Train a sequential recommender; with --rho it is SAMRec.
+    """Train a sequential recommender; with --rho it is SAMRec, with --method cl4srec CL4SRec.
 
     Example: samrec train --data Beauty --rho 0.1 --epochs 400 --seed 1 --out runs/beauty-sam-1
+
+    LookSAM: --rho 0.1 --sam-period 5. ASAM: --rho 1 --asam. m-SAM: --rho 0.1 --sam-users 64. They combine.
     """
     import torch
 
@@ -48,32 +112,65 @@ def train(
     from samrec.config import make_config
     from samrec.data.catalog import open_data
     from samrec.training.cost import estimate_cost
+    from samrec.training.pretrained import find_pretrained
     from samrec.training.trainer import train as train_run
 
     if threads:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
     interactions = open_data(data, data_dir=data_dir, strict=strict)
+    contrast = {
+        "weight": cl_weight,
+        "temperature": cl_temperature,
+        "similarity": cl_similarity,
+        "vectors": cl_vectors,
+        "operators": None if cl_operators is None else cl_operators.split(","),
+        "crop": cl_crop,
+        "mask": cl_mask,
+        "reorder": cl_reorder,
+    }
+    contrast = {name: value for name, value in contrast.items() if value is not None}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
+    shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
     config = make_config(
         data=where,
         method=method,
+        pretrained=find_pretrained(pretrained, interactions, shape=shape) if pretrained else None,
         loss=loss,
+        negative_count=negative_count,
+        gbce_t=gbce_t,
+        contrast=contrast or None,
         rho=rho,
         sam=sam,
         sam_group=sam_group,
         sam_dropout=sam_dropout,
+        sam_users=sam_users,
+        sam_period=sam_period,
+        sam_between=sam_between,
+        sam_alpha=sam_alpha,
+        asam=asam,
+        asam_eta=asam_eta,
+        rho_schedule=rho_schedule,
+        rho_epochs=rho_epochs,
+        rho_factor=rho_factor,
         seed=seed,
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
+        micro_batch=micro_batch,
+        optimizer=optimizer,
         learning_rate=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        l2=l2,
         dropout=dropout,
         size=size,
         heads=heads,
         layers=layers,
         max_length=max_length,
+        data_fraction=data_fraction,
         negatives=negatives,
+        split=split,
     )
     if dry_run:
         cost = estimate_cost(config, interactions, device=chosen)

@@ -1,8 +1,9 @@
 """Packed batches: several sequences share a row, so that almost every slot the trunk computes holds a real token.
 
 Rows are as wide as the longest sequence may be (50). Sequences are laid into rows by first-fit decreasing, which fills
-Beauty's rows to more than 99 %; attention is block-diagonal and causal inside a row. Shapes: R rows, W slots a row,
-S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by nobody.
+Beauty's rows to more than 99 %; attention is block-diagonal inside a row, and causal but for pre-training. Shapes: R
+rows, W slots a row, S sequences, T tokens. The few empty slots hold item 0, attend to themselves and are read by
+nobody.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ class PackedBatch:
 
     items: Int[Tensor, "R W"]  # 0 in empty slots
     positions: Int[Tensor, "R W"]  # right-aligned: the newest item of any sequence has the last position
-    visible: Bool[Tensor, "R W W"]  # query slot, key slot: same sequence and not later
+    visible: Bool[Tensor, "R W W"]  # query slot, key slot: same sequence and, where causal, not later
     slots: Int[Tensor, " T"]  # flat slot of each token, sequence by sequence, oldest first
     sequence: Int[Tensor, " T"]  # which sequence of the batch each token belongs to
     last: Int[Tensor, " S"]  # flat slot of each sequence's newest token
@@ -33,7 +34,9 @@ class PackedBatch:
         return PackedBatch(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
-def pack(items: Integers, offsets: Integers, *, max_length: int = 50, width: int | None = None) -> PackedBatch:
+def pack(
+    items: Integers, offsets: Integers, *, max_length: int = 50, width: int | None = None, causal: bool = True
+) -> PackedBatch:
     """Lay sequences into rows.
 
     Args:
@@ -41,17 +44,18 @@ def pack(items: Integers, offsets: Integers, *, max_length: int = 50, width: int
         offsets: (S + 1,) where each sequence starts in `items`.
         max_length: the number of positions the trunk knows.
         width: slots a row; the longest sequence by default, at least 16 where the tokens allow.
+        causal: a token sees none after it; otherwise all of its sequence.
 
     No loop over sequences: first-fit decreasing goes over the distinct lengths.
     """
     lengths = np.diff(offsets)
     width = width or max(int(lengths.max()), min(16, max_length))
     rows, columns = first_fit(lengths[None, :], width)
-    return _lay_out(items, offsets[:-1], lengths, rows[0], columns[0], width, max_length)
+    return _lay_out(items, offsets[:-1], lengths, rows[0], columns[0], width, max_length, causal)
 
 
 def batches(
-    items: Integers, offsets: Integers, groups: Integers, *, max_length: int = 50
+    items: Integers, offsets: Integers, groups: Integers, *, max_length: int = 50, causal: bool = True
 ) -> Iterator[tuple[Integers, Integers, PackedBatch]]:
     """Pack many batches at once and yield them one by one.
 
@@ -60,6 +64,7 @@ def batches(
         offsets: (S + 1,) starts.
         groups: (batches, sequences) indices of the sequences of each batch, padded with -1 at the end.
         max_length: the number of positions the trunk knows, and slots a row.
+        causal: a token sees none after it; otherwise all of its sequence.
 
     Yields:
         The batch's sequences, the places of its tokens in `items` (to gather targets and negatives), and the batch.
@@ -71,7 +76,7 @@ def batches(
         members = group[group >= 0]
         count = len(members)
         lengths_here, starts = all_lengths[members], offsets[members]
-        batch = _lay_out(items, starts, lengths_here, row[:count], column[:count], max_length, max_length)
+        batch = _lay_out(items, starts, lengths_here, row[:count], column[:count], max_length, max_length, causal)
         yield members, _places(starts, lengths_here), batch
 
 
@@ -121,6 +126,7 @@ def _lay_out(
     columns: Integers,
     width: int,
     max_length: int,
+    causal: bool,
 ) -> PackedBatch:
     within = _within(lengths)
     slots = np.repeat(rows * width + columns, lengths) + within
@@ -134,18 +140,20 @@ def _lay_out(
     owner = np.arange(-1, -size - 1, -1)  # an empty slot is its own sequence
     owner[slots] = sequence
     owners = torch.from_numpy(owner.reshape(shape))
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    visible = owners[:, :, None] == owners[:, None, :]
+    if causal:
+        visible &= torch.ones(width, width, dtype=torch.bool).tril()
     return PackedBatch(
         items=torch.from_numpy(laid_items.reshape(shape)),
         positions=torch.from_numpy(positions.reshape(shape)),
-        visible=(owners[:, :, None] == owners[:, None, :]) & causal,
+        visible=visible,
         slots=torch.from_numpy(slots),
         sequence=torch.from_numpy(sequence),
         last=torch.from_numpy(rows * width + columns + lengths - 1),
     )
 
 
-def attention_bias(visible: Bool[Tensor, "R W W"], dtype: torch.dtype) -> Float[Tensor, "R 1 W W"]:
+def attention_bias(visible: Bool[Tensor, "R queries W"], dtype: torch.dtype) -> Float[Tensor, "R 1 queries W"]:
     """0 where a slot may look, minus infinity elsewhere, for every head."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -torch.inf)[:, None]
 
@@ -153,6 +161,15 @@ def attention_bias(visible: Bool[Tensor, "R W W"], dtype: torch.dtype) -> Float[
 def shuffled_groups(count: int, size: int, rng: np.random.Generator) -> Integers:
     """Random batches of `size` out of `count` sequences: (batches, size) indices, the last padded with -1."""
     return _grouped(rng.permutation(count), size)
+
+
+def micro_groups(groups: Integers, size: int) -> Integers:
+    """Cut every batch of (batches, sequences) into groups of at most `size` sequences, in order, none of them empty."""
+    wide = -(-groups.shape[1] // size) * size
+    padded = np.full((len(groups), wide), -1, dtype=np.int64)
+    padded[:, : groups.shape[1]] = groups
+    cut = padded.reshape(-1, size)
+    return cut[(cut >= 0).any(axis=1)]
 
 
 def length_sorted_groups(lengths: Integers, tokens: int) -> list[Integers]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from samrec.data.interactions import Interactions
+from samrec.data.public_files import PUBLIC
 from samrec.data.s3rec_text import read_s3rec_text
 from samrec.data.synthetic import make_synthetic
 from samrec.errors import DataError
@@ -90,8 +91,10 @@ def _unknown(wanted: str, folders: list[Path], *, is_file_name: bool) -> str:
     for folder in folders:
         known.update({name.casefold(): name for name in _names_in(folder)})
     looked = ", ".join(str(folder) + ("" if folder.is_dir() else " (not there)") for folder in folders)
+    public = next((known for known in PUBLIC if known.casefold() == wanted.casefold()), None)
+    get = f"samrec data fetch {public} gets it; " if public else ""
     return (
-        f"there is no data set {wanted!r}{_did_you_mean(wanted, known)}; looked for {wanted}.txt in {looked}; "
+        f"there is no data set {wanted!r}{_did_you_mean(wanted, known)}; looked for {wanted}.txt in {looked}; {get}"
         f"set --data-dir or $SAMREC_DATA, give a file, or use {SYNTHETIC!r}"
     )
 

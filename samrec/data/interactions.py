@@ -44,9 +44,12 @@ class Interactions:
     attributes: Attributes | None = None
     dropped: int = 0  # sequences of the source too short to be used
     source: str = ""
+    times: Int64[np.ndarray, " interactions"] | None = None  # microseconds since 1970 UTC; no user's may fall
 
     def __post_init__(self) -> None:
         _freeze(self.items, self.offsets, self.user_ids)
+        if self.times is not None:
+            _freeze(self.times)
         _check(self)
 
     @property
@@ -66,6 +69,11 @@ class Interactions:
         digest.update(self.offsets.astype("<i8").tobytes())
         digest.update(self.items.astype("<i4").tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def times_fingerprint(self) -> str:
+        """SHA-256 of the times; empty where there are none. Equal interactions may have other times."""
+        return "" if self.times is None else hashlib.sha256(self.times.astype("<i8").tobytes()).hexdigest()
 
     def sequence(self, user: int) -> Int32[np.ndarray, " own"]:
         """The items of one row, oldest first."""
@@ -93,8 +101,13 @@ class Interactions:
             "attributes": self.attributes.count if self.attributes is not None else 0,
             "training_tokens": int(np.clip(self.lengths - 3, 0, max_length).sum()),
             "dropped": self.dropped,
+            "times": "none" if self.times is None else f"{_day(self.times.min())} to {_day(self.times.max())}",
             "fingerprint": self.fingerprint,
         }
+
+
+def _day(microseconds: np.int64) -> str:
+    return str(np.datetime64(int(microseconds), "us").astype("datetime64[D]"))
 
 
 def _freeze(*arrays: np.ndarray) -> np.ndarray:
@@ -116,3 +129,11 @@ def _check(data: Interactions) -> None:
         raise DataError(
             f"{data.name}: item ids must lie in 1..{data.item_count}, got {data.items.min()}..{data.items.max()}"
         )
+    if data.times is not None:
+        if len(data.times) != len(data.items):
+            raise DataError(f"{data.name}: {len(data.items):,} interactions but {len(data.times):,} times")
+        falls = np.diff(data.times) < 0
+        falls[data.offsets[1:-1] - 1] = False  # from one user to the next
+        if falls.any():
+            row = int(np.searchsorted(data.offsets, np.argmax(falls), side="right")) - 1
+            raise DataError(f"{data.name}: the times of user {data.user_ids[row]} fall; expected items oldest first")

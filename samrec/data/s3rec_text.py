@@ -1,8 +1,9 @@
 """The S3-Rec text format, read fast and refused by line number.
 
 One user a line, `user item item item ...`, whole numbers from 1, items oldest first. Beside NAME.txt may lie
-NAME_item2attributes.json, `{"item": [attribute, ...]}`. The whole file is parsed at once as an array of bytes (Beauty,
-1.1 MB: some 30 ms), and since the parse keeps every number's place, an error can name its line.
+NAME_item2attributes.json, `{"item": [attribute, ...]}`, and NAME_times.parquet (see times_file). The whole file is
+parsed at once as an array of bytes (Beauty, 1.1 MB: some 30 ms), and since the parse keeps every number's place, an
+error can name its line.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from samrec.data.interactions import SHORTEST, Attributes, Interactions
+from samrec.data.times_file import read_times, times_path
 from samrec.errors import DataError
 
 LARGEST = 2**31 - 1
@@ -56,16 +58,18 @@ def read_s3rec_text(path: str | os.PathLike[str], *, strict: bool = False) -> In
     is_item = np.ones(len(values), dtype=bool)
     is_item[firsts] = False
     item_count = int(values[is_item].max())
-    kept = values[is_item & ~short[lines]]
+    times = _read_times(path, user_ids[lines[is_item]], values[is_item])
+    is_kept = ~short[lines[is_item]]
     return Interactions(
         name=path.stem,
-        items=kept.astype(np.int32),
+        items=values[is_item][is_kept].astype(np.int32),
         offsets=np.concatenate(([0], np.cumsum(lengths[~short]))),
         item_count=item_count,
         user_ids=user_ids[~short],
         attributes=_read_attributes(attributes_path(path), item_count),
         dropped=int(short.sum()),
         source=str(path),
+        times=None if times is None else times[is_kept],
     )
 
 
@@ -155,6 +159,13 @@ def _refuse_duplicates(path: Path, user_ids: Int64[np.ndarray, " lines"]) -> Non
         f"{path}, line {order[at + 1] + 1}: user {user_ids[order[at]]} was already on line {order[at] + 1}; "
         "expected one line a user"
     )
+
+
+def _read_times(
+    path: Path, users: Int64[np.ndarray, " interactions"], items: Int64[np.ndarray, " interactions"]
+) -> Int64[np.ndarray, " interactions"] | None:
+    known = times_path(path)
+    return read_times(known, users, items) if known.is_file() else None
 
 
 def _read_attributes(path: Path, item_count: int) -> Attributes | None:

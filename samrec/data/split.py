@@ -1,10 +1,10 @@
-"""Leave-one-out: what each split gives a model to read, and what it must predict.
+"""What each split gives a model to read, and what it must predict. Which items are held out is the holdout's to say.
 
-Of a sequence s, oldest first (METHODS: S3-Rec's split):
+Of a sequence s, oldest first, with the cuts of the holdout (leave-one-out: S3-Rec's split, METHODS 1):
 
-    train       s[:-3] -> s[1:-2], a target at every position     users of three items have none and are left out
-    validation  s[:-2] -> s[-2]                                    all users
-    test        s[:-1] -> s[-1]                                    all users
+    train       s[:cut - 1] -> s[1:cut], a target at every position      users of one training item are left out
+    validation  s[:p] -> s[p] for the targets p of the validation part   under leave-one-out one a user, s[-2]
+    test        s[:p] -> s[p] for the targets p of the test part         under leave-one-out one a user, s[-1]
 
 Inputs are cut to the newest `max_length`. Nothing is padded: sequences are flat arrays and offsets.
 """
@@ -15,12 +15,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Int64
 
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
 from samrec.errors import DataError
 
 Split = Literal["train", "validation", "test"]
-
-_HELD_BACK = {"train": 2, "validation": 2, "test": 1}  # newest items that are no history of the split
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class Sequences:
     items: Int64[np.ndarray, " tokens"]
     offsets: Int64[np.ndarray, " rows"]  # one more than there are sequences
     targets: Int64[np.ndarray, " targets"]  # train: one a token, aligned with items; otherwise one a sequence
-    users: Int64[np.ndarray, " sequences"]  # rows of the Interactions
+    users: Int64[np.ndarray, " sequences"]  # rows of the Interactions, ascending
 
     @property
     def lengths(self) -> Int64[np.ndarray, " sequences"]:
@@ -41,43 +40,81 @@ class Sequences:
         return len(self.users)
 
 
-def training_sequences(interactions: Interactions, max_length: int = 50) -> Sequences:
-    """The training inputs of every user of four or more items, with a target at each position."""
-    lengths = np.minimum(interactions.lengths - 3, _positive(max_length))
+def training_sequences(
+    interactions: Interactions, max_length: int = 50, *, holdout: Holdout = LEAVE_ONE_OUT
+) -> Sequences:
+    """The training inputs of every user of two or more training items, with a target at each position."""
+    ends, _ = holdout.cuts(interactions)
+    lengths = np.minimum(ends - interactions.offsets[:-1] - 1, _positive(max_length))
     users = np.flatnonzero(lengths > 0)
-    starts = interactions.offsets[users + 1] - 3 - lengths[users]
+    starts = ends[users] - 1 - lengths[users]
     places, offsets = _ranges(starts, lengths[users])
     items = interactions.items.astype(np.int64)
     return Sequences(items=items[places], offsets=offsets, targets=items[places + 1], users=users)
 
 
+def nested_share(
+    rows: Int64[np.ndarray, " rows"], fraction: float, rng: np.random.Generator
+) -> Int64[np.ndarray, " chosen"]:
+    """A random share of the rows, in their order; with equal generators a smaller share is part of every larger one."""
+    if not 0 < fraction <= 1:
+        raise DataError(f"expected a fraction above 0 and up to 1, got {fraction}")
+    return np.sort(rng.permutation(rows)[: max(1, round(fraction * len(rows)))])
+
+
 def evaluation_sequences(
-    interactions: Interactions, split: Literal["validation", "test"], max_length: int = 50
+    interactions: Interactions,
+    split: Literal["validation", "test"],
+    max_length: int = 50,
+    *,
+    holdout: Holdout = LEAVE_ONE_OUT,
 ) -> Sequences:
-    """The newest inputs of every user before the split's target, and that target."""
+    """The newest inputs before each target of the split, and that target; users in order, their targets oldest first.
+
+    Raises DataError where no user has a target.
+    """
     if split not in ("validation", "test"):
         raise DataError(f"expected the split 'validation' or 'test', got {split!r}")
-    ends = interactions.offsets[1:] - _HELD_BACK[split]
-    lengths = np.minimum(ends - interactions.offsets[:-1], _positive(max_length))
-    places, offsets = _ranges(ends - lengths, lengths)
+    users, places = _target_places(interactions, split, holdout)
+    if not len(users):
+        raise DataError(f"{interactions.name}: no user has a target in the {split} part of {holdout.name}")
+    lengths = np.minimum(places - interactions.offsets[users], _positive(max_length))
+    inputs, offsets = _ranges(places - lengths, lengths)
     items = interactions.items.astype(np.int64)
-    return Sequences(
-        items=items[places], offsets=offsets, targets=items[ends], users=np.arange(interactions.users, dtype=np.int64)
-    )
+    return Sequences(items=items[inputs], offsets=offsets, targets=items[places], users=users)
 
 
 def seen_items(
-    interactions: Interactions, split: Split
+    interactions: Interactions, split: Split, *, holdout: Holdout = LEAVE_ONE_OUT
 ) -> tuple[Int64[np.ndarray, " seen"], Int64[np.ndarray, " rows"]]:
-    """Flat items and offsets, a row for every user: the whole history before the split's target, however long.
+    """Flat items and offsets: the whole history before each target of the split, however long.
 
-    For "train" it is every training item, input or target, s[:-2]. Repeats are kept, order is the sequence's.
+    For "validation" and "test" a row for every sequence of `evaluation_sequences`. For "train" a row for every user:
+    every training item, input or target. Repeats are kept, order is the sequence's.
     """
     if split not in get_args(Split):
         raise DataError(f"expected one of the splits {', '.join(get_args(Split))}, got {split!r}")
-    lengths = interactions.lengths - _HELD_BACK[split]
-    places, offsets = _ranges(interactions.offsets[:-1], lengths)
+    if split == "train":
+        starts, ends = interactions.offsets[:-1], holdout.cuts(interactions)[0]
+    else:
+        users, ends = _target_places(interactions, split, holdout)
+        starts = interactions.offsets[users]
+    places, offsets = _ranges(starts, ends - starts)
     return interactions.items[places].astype(np.int64), offsets
+
+
+def _target_places(
+    interactions: Interactions, split: Literal["validation", "test"], holdout: Holdout
+) -> tuple[Int64[np.ndarray, " sequences"], Int64[np.ndarray, " sequences"]]:
+    """The users of a held-out part's targets, and where in `interactions.items` each target is."""
+    first, second = holdout.cuts(interactions)
+    starts, ends = (first, second) if split == "validation" else (second, interactions.offsets[1:])
+    counts = ends - starts
+    if not holdout.every_item:
+        counts = np.minimum(counts, 1)
+    counts[starts == interactions.offsets[:-1]] = 0  # nothing before it to read
+    places, _ = _ranges(starts, counts)
+    return np.repeat(np.arange(interactions.users, dtype=np.int64), counts), places
 
 
 def _positive(max_length: int) -> int:

@@ -1,31 +1,34 @@
 """A run's scores on validation or test, kept with the run together with the rank of every user.
 
 `evaluation-test-masked.json` holds the scores and the protocol, `ranks-test-masked.npz` the ranks behind them ("kept"
-where seen items stay candidates). Both are written aside and renamed, and both name the weights they come from, so that
-a pair broken by a kill between the two renames is noticed.
+where seen items stay candidates; "-sampled99-seed0" at the end where 99 negatives were). Both are written aside and
+renamed, and both name the weights they come from, so that a pair broken by a kill between the two renames is noticed.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samrec.errors import ConfigError, RunError
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
+from samrec.errors import RunError
 from samrec.evaluation.metrics import scores_of
+from samrec.evaluation.protocol import ALL, Candidates, EvaluationSplit, conditions_of, fingerprint, seen_rule
 
 if TYPE_CHECKING:
+    import torch
+
     from samrec.data.interactions import Interactions
-    from samrec.evaluation.ranking import Encoder
+    from samrec.evaluation.held_out import HeldOut
+    from samrec.evaluation.scoring import Encoder, EvaluationSequences
     from samrec.training.checkpoint import Run
 
-EvaluationSplit = Literal["validation", "test"]
 FORMAT = 1
 
 
@@ -42,8 +45,9 @@ class Evaluation:
     targets_seen: float  # share of targets already seen: without `keep_seen` they cannot be hit
     protocol: str  # fingerprint of `conditions`; results may stand in one table when it is the same
     conditions: Mapping[str, str]
-    users: NDArray[np.int64]  # their ids in the data
-    ranks: NDArray[np.float64]  # of the same users
+    users: NDArray[np.int64]  # whose the targets are, by their ids in the data
+    ranks: NDArray[np.float64]  # of the same targets
+    candidates: Candidates = ALL  # what the targets were ranked among
 
     def summary(self) -> dict[str, Any]:
         """Everything but users and ranks, as JSON values."""
@@ -51,9 +55,11 @@ class Evaluation:
             "run": self.run,
             "split": self.split,
             "seen": seen_rule(self.keep_seen),
+            "candidates": str(self.candidates),
             "metrics": dict(self.metrics),
             "standard_errors": dict(self.standard_errors),
-            "users": len(self.users),
+            "users": len(np.unique(self.users)),
+            "targets": len(self.ranks),
             "targets_seen": self.targets_seen,
             "protocol": self.protocol,
             "conditions": dict(self.conditions),
@@ -66,7 +72,9 @@ def evaluate_run(
     split: EvaluationSplit = "test",
     *,
     keep_seen: bool = False,
+    candidates: Candidates = ALL,
     interactions: "Interactions | None" = None,
+    device: "torch.device | None" = None,
 ) -> Evaluation:
     """Rank every user's target with the run's best weights, and keep the result in its folder.
 
@@ -74,7 +82,9 @@ def evaluate_run(
         run: a run folder with weights.
         split: which targets.
         keep_seen: rank items of the history too.
+        candidates: all items, or a number of sampled negatives: another protocol, kept in other files.
         interactions: the run's data where it is open already; looked for by the name in the run's config otherwise.
+        device: where to compute; the CPU by default.
 
     Raises:
         NonFiniteScores: a target or candidate has no finite score; nothing is written then.
@@ -83,17 +93,22 @@ def evaluate_run(
     from landscape.parameters import content_hash
 
     model = run.load_model("best")
+    weights = content_hash(model.state_dict())
     if interactions is None:
         interactions = run.data()
     else:
         run.check_data(interactions)
+    if device is not None:
+        model.to(device)
     result = evaluate_model(
         model,
         interactions,
         split,
         keep_seen=keep_seen,
+        candidates=candidates,
         run=run.name,
-        weights=content_hash(model.state_dict()),
+        weights=weights,
+        holdout=run.config.holdout,
     )
     _keep(result, run.path)
     return result
@@ -105,8 +120,10 @@ def evaluate_model(
     split: EvaluationSplit = "test",
     *,
     keep_seen: bool = False,
+    candidates: Candidates = ALL,
     run: str = "",
     weights: str = "",
+    holdout: Holdout = LEAVE_ONE_OUT,
 ) -> Evaluation:
     """Rank every user's target with this model; nothing is written. One ranking of all users.
 
@@ -115,23 +132,22 @@ def evaluate_model(
         interactions: the data it was trained on.
         split: which targets.
         keep_seen: rank items of the history too.
+        candidates: what a target is ranked against.
         run: name that the result carries.
         weights: hash of the weights that the result carries.
+        holdout: which rule holds targets back.
 
     Raises:
         ConfigError: a split without held-out targets.
         NonFiniteScores: a target or candidate has no finite score.
     """
-    from samrec.data.split import evaluation_sequences, seen_items
-    from samrec.evaluation.ranking import full_ranks, targets_already_seen
+    from samrec.evaluation.held_out import held_out
+    from samrec.evaluation.ranking import targets_already_seen
 
-    if split not in get_args(EvaluationSplit):
-        raise ConfigError(f"expected the split validation or test, got {split!r}")
-    sequences = evaluation_sequences(interactions, split, max_length=model.max_length)
-    seen = seen_items(interactions, split)
-    ranks = full_ranks(model, sequences, seen, interactions.item_count, keep_seen=keep_seen)
-    scores = scores_of(ranks)
-    conditions = conditions_of(interactions.fingerprint, split, keep_seen=keep_seen)
+    parts = held_out(interactions, split, model.max_length, holdout=holdout)
+    ranks = ranks_of(model, parts, keep_seen=keep_seen, candidates=candidates)
+    scores = scores_of(ranks, owners=parts.sequences.users)
+    conditions = conditions_of(interactions.fingerprint, parts.name, keep_seen=keep_seen, candidates=candidates)
     return Evaluation(
         run=run,
         weights=weights,
@@ -139,21 +155,64 @@ def evaluate_model(
         keep_seen=keep_seen,
         metrics={name: score.value for name, score in scores.items()},
         standard_errors={name: score.standard_error for name, score in scores.items()},
-        targets_seen=float(targets_already_seen(sequences.targets, *seen).mean()),
+        targets_seen=float(targets_already_seen(parts.targets, *parts.seen).mean()),
         protocol=fingerprint(conditions),
         conditions=conditions,
-        users=np.asarray(interactions.user_ids, dtype=np.int64)[sequences.users],
+        users=parts.users,
         ranks=ranks,
+        candidates=candidates,
     )
 
 
-def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bool = False) -> Evaluation:
+def ranks_of(
+    model: "Encoder",
+    parts: "HeldOut",
+    *,
+    keep_seen: bool = False,
+    candidates: Candidates = ALL,
+    sequences: "EvaluationSequences | None" = None,
+    title: str = "ranking",
+) -> NDArray[np.float64]:
+    """The rank of each held-out target under either protocol, with a progress bar.
+
+    `sequences` are other inputs for the same targets: histories with noise, or cut short. Candidates stay the same.
+    """
+    from landscape.progress import progress
+    from samrec.data.negatives import NegativeSampler
+    from samrec.evaluation.ranking import full_ranks
+    from samrec.evaluation.sampled_ranking import sampled_ranks
+
+    read = parts.sequences if sequences is None else sequences
+    with progress(title, total=len(parts.targets)) as advance:
+        if candidates.sampled is None:
+            items = parts.interactions.item_count
+            return full_ranks(model, read, parts.seen, items, keep_seen=keep_seen, advance=advance)
+        return sampled_ranks(
+            model,
+            read,
+            parts.sequences.users,
+            parts.seen,
+            NegativeSampler(parts.interactions, rule="s3rec"),
+            size=candidates.sampled,
+            seed=candidates.seed,
+            keep_seen=keep_seen,
+            advance=advance,
+        )
+
+
+def read_evaluation(
+    run: Path,
+    split: EvaluationSplit = "test",
+    *,
+    keep_seen: bool = False,
+    candidates: Candidates = ALL,
+) -> Evaluation:
     """What `evaluate_run` kept in this folder.
 
     Raises:
         RunError: nothing was kept, it cannot be read, or scores and ranks come from different weights.
     """
-    summary_path, ranks_path = _paths(Path(run), split, keep_seen=keep_seen)
+    summary_path, ranks_path = _paths(Path(run), split, keep_seen=keep_seen, candidates=candidates)
     if not summary_path.is_file() or not ranks_path.is_file():
         raise RunError(f"expected an evaluation in {run}, found no {summary_path.name}: run samrec evaluate first")
     try:
@@ -175,44 +234,28 @@ def read_evaluation(run: Path, split: EvaluationSplit = "test", *, keep_seen: bo
             conditions=summary["conditions"],
             users=users,
             ranks=ranks,
+            candidates=candidates,
         )
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise RunError(f"cannot read the evaluation in {run}: {error}") from None
-    if (weights, protocol, len(users)) != (result.weights, result.protocol, summary["users"]):
+    if (weights, protocol, len(ranks)) != (
+        result.weights,
+        result.protocol,
+        summary.get("targets", summary["users"]),
+    ):
         raise RunError(f"the scores and ranks in {run} belong to different evaluations: run samrec evaluate again")
     return result
 
 
-def conditions_of(data: str, split: EvaluationSplit, *, keep_seen: bool) -> dict[str, str]:
-    """All that must match for two results to stand in one table."""
-    return {
-        "data": data,
-        "split": f"leave-one-out, {split}",
-        "seen": seen_rule(keep_seen),
-        "ties": "half of the others",
-        "candidates": "all items",
-    }
-
-
-def fingerprint(conditions: Mapping[str, str]) -> str:
-    """SHA-256 of the conditions."""
-    return hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-
-
-def seen_rule(keep_seen: bool) -> str:
-    """The word for it in file names and protocols."""
-    return "kept" if keep_seen else "masked"
-
-
-def _paths(run: Path, split: str, *, keep_seen: bool) -> tuple[Path, Path]:
-    ending = f"{split}-{seen_rule(keep_seen)}"
+def _paths(run: Path, split: str, *, keep_seen: bool, candidates: Candidates) -> tuple[Path, Path]:
+    ending = f"{split}-{seen_rule(keep_seen)}{candidates.ending}"
     return run / f"evaluation-{ending}.json", run / f"ranks-{ending}.npz"
 
 
 def _keep(result: Evaluation, folder: Path) -> None:
     from samrec.training.files import write_bytes, write_json
 
-    summary_path, ranks_path = _paths(folder, result.split, keep_seen=result.keep_seen)
+    summary_path, ranks_path = _paths(folder, result.split, keep_seen=result.keep_seen, candidates=result.candidates)
     arrays = io.BytesIO()
     np.savez_compressed(
         arrays,

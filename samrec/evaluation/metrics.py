@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 
 from samrec.errors import ConfigError
 
@@ -45,13 +45,33 @@ def per_user(ranks: Float[np.ndarray, " users"], name: str) -> Float64[np.ndarra
     return hit if kind == "HR" else hit / np.log2(1 + ranks)
 
 
-def scores_of(ranks: Float[np.ndarray, " users"], names: tuple[str, ...] = METRICS) -> dict[str, Score]:
-    """The metrics of these ranks, by name, in the order asked for."""
+def averaged_by_owner(
+    values: Float64[np.ndarray, " targets"], owners: Int64[np.ndarray, " targets"]
+) -> Float64[np.ndarray, " users"]:
+    """The mean of each owner's values, owners ascending; the values themselves where nobody has two."""
+    distinct, places = np.unique(owners, return_inverse=True)
+    if len(distinct) == len(owners):
+        return values
+    return np.bincount(places, weights=values) / np.bincount(places)
+
+
+def scores_of(
+    ranks: Float[np.ndarray, " targets"],
+    names: tuple[str, ...] = METRICS,
+    *,
+    owners: Int64[np.ndarray, " targets"] | None = None,
+) -> dict[str, Score]:
+    """The metrics of these ranks, by name, in the order asked for: means over users of each user's mean.
+
+    `owners` says whose target each is, where a user may have several.
+    """
     if not len(ranks):
         raise ConfigError("expected the ranks of at least one user, got none")
     scores = {}
     for name in names:
         values = per_user(ranks, name)
+        if owners is not None:
+            values = averaged_by_owner(values, owners)
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
         scores[metric_name(name)] = Score(float(values.mean()), error)
     return scores

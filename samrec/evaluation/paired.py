@@ -17,7 +17,8 @@ from jaxtyping import Float
 from scipy.special import stdtr, stdtrit
 
 from samrec.errors import ConfigError, ProtocolMismatch
-from samrec.evaluation.metrics import metric_name, per_user
+from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
+from samrec.evaluation.protocol import refuse_other_protocol
 
 USERS_LEVEL = "users within this pair of checkpoints"
 SEEDS_LEVEL = "seeds"
@@ -100,13 +101,14 @@ def paired_users(
         ProtocolMismatch: data, split, seen-item rule, tie rule, candidates or users differ.
     """
     if a.protocol != b.protocol:
+        refuse_other_protocol(getattr(a, "conditions", {}), getattr(b, "conditions", {}))
         raise ProtocolMismatch(
             f"expected results of one protocol (data, split, seen items, ties, candidates), got {a.protocol[:12]} "
             f"and {b.protocol[:12]}"
         )
     if not np.array_equal(a.users, b.users):
         raise ProtocolMismatch(f"expected the same users in both, got {len(a.users):,} and {len(b.users):,} others")
-    of_a, of_b = per_user(a.ranks, metric), per_user(b.ranks, metric)
+    of_a, of_b = (averaged_by_owner(per_user(result.ranks, metric), result.users) for result in (a, b))
     differences = of_b - of_a
     low, high = bootstrap_interval(differences, confidence=confidence, draws=draws, seed=seed)
     p_value, exact = sign_flip_p(differences, draws=draws, seed=seed)

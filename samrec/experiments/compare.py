@@ -147,7 +147,7 @@ def compare_runs(
 
 
 def open_objective(
-    member: Member, options: Options, loss: str, users: int | None, interactions: Interactions
+    member: Member, options: Options, loss: str | None, users: int | None, interactions: Interactions
 ) -> SequenceObjective:
     """The frozen loss of one run on the users all runs share."""
     usable = int(np.count_nonzero(interactions.lengths > 3))
@@ -157,12 +157,14 @@ def open_objective(
     )
 
 
-def _common_loss(members: Sequence[Member]) -> str:
-    losses = {member.run.config.loss for member in members}
-    return losses.pop() if len(losses) == 1 else "ce"
+def _common_loss(members: Sequence[Member]) -> str | None:
+    """None, each run's own, where they are one loss with one number of negatives."""
+    configs = [member.run.config for member in members]
+    losses = {(config.loss, config.negative_count, config.gbce_t) for config in configs}
+    return None if len(losses) == 1 else "ce"
 
 
-def _check(store: Store, member: Member, interactions: Interactions, loss: str, options: Options) -> None:
+def _check(store: Store, member: Member, interactions: Interactions, loss: str | None, options: Options) -> None:
     """Refuse, before anything is measured, a store that holds something else under this run's name."""
     kinds = [kind for kind in ("checkpoints", "curvature", "sharpness") if member.name in store.names(kind)]
     if kinds:
@@ -191,7 +193,7 @@ def _curvature_and_sharpness(
     member: Member,
     evaluation: Evaluation,
     interactions: Interactions,
-    loss: str,
+    loss: str | None,
     options: Options,
     command: str,
 ) -> list[str]:
@@ -242,7 +244,7 @@ def _wants_more(held: Eigenpairs, options: Options) -> bool:
 
 def described(member: Member, record: Checkpoint, evaluation: Evaluation) -> Checkpoint:
     """The checkpoint's record with its test scores and configuration."""
-    config = {**member.run.config.model_dump(), "method_name": member.method, "stopped": member.stopped}
+    config = {**member.run.config.model_dump(), "group": member.method, "stopped": member.stopped}
     return replace(record, metrics=dict(evaluation.metrics), config=config)
 
 

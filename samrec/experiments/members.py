@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
-from samrec.training.checkpoint import Run
+from samrec.training.checkpoint import Run, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def without_partner(members: Sequence[Member], others: Sequence[Member]) -> list
 
 
 def _group(run: Run) -> str:
-    return str(run.record["fingerprints"]["training_without_seed"])
+    return fingerprint(run.config.without_seed)  # not the record's: it lacks the options that came after the run
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

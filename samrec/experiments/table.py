@@ -5,12 +5,12 @@ of, and the geometry of the loss. A number that did not settle, and a run that a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.records import Checkpoint, Eigenpairs, SharpnessReport, Table
+from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.store import Store
 from samrec.errors import RunError
 
@@ -81,6 +81,17 @@ def write_markdown(path: Path, sections: Sequence[Section]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def measure_name(measure: SharpnessMeasure) -> str:
+    """A sharpness measure with its setting, as tables name it."""
+    setting = measure.setting
+    relative = " |w|" if setting.get("scale") == "relative" else ""
+    if measure.measure == "sam":
+        return f"SAM ρ={setting['rho']:g}{relative}"
+    if measure.measure == "average_case":
+        return f"mean σ={setting['sigma']:g}{relative}"
+    return "λ_max‖w‖²" if measure.measure == "lambda_max_norm_squared" else measure.measure
 
 
 def _runs(table: Table) -> Section:
@@ -189,21 +200,10 @@ def _sharpness(report: SharpnessReport, notes: list[str]) -> dict[str, str]:
     cells = {}
     for measure in report.measures:
         error = "" if measure.standard_error is None else f" ± {measure.standard_error:.1g}"
-        cells[_heading(measure.measure, measure.setting)] = f"{measure.value:.4g}{error}"
+        cells[measure_name(measure)] = f"{measure.value:.4g}{error}"
         if "not finite" in measure.note:
             notes.append(f"{report.name}: {measure.measure}: {measure.note}.")
     return cells
-
-
-def _heading(measure: str, setting: Mapping[str, Any]) -> str:
-    relative = " |w|" if setting.get("scale") == "relative" else ""
-    if measure == "sam":
-        return f"SAM ρ={setting['rho']:g}{relative}"
-    if measure == "average_case":
-        return f"mean σ={setting['sigma']:g}{relative}"
-    if measure == "lambda_max_norm_squared":
-        return "λ_max‖w‖²"
-    return measure
 
 
 def _known(value: Any) -> str:

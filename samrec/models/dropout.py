@@ -13,7 +13,7 @@ STEPS = 1 << 16
 
 
 class Dropout:
-    """Draws masks from its own generator, keeps those of the last fresh pass, and plays them back on request."""
+    """Draws masks from its own generator, and plays those of the last fresh pass back on request."""
 
     def __init__(self, rate: float, generator: torch.Generator) -> None:
         self.rate = rate
@@ -22,15 +22,24 @@ class Dropout:
         self._scale = STEPS / (STEPS // 2 - self._threshold)
         self._masks: list[Tensor] = []
         self._next: int | None = None  # where a replay stands; None while drawing
+        self._before: Tensor | None = None  # the generator's state before the pass, where masks are not kept
 
-    def draw(self) -> None:
-        """Forget the masks: the next pass draws fresh ones."""
+    def draw(self, *, keep: bool = True) -> None:
+        """Forget the masks: the next pass draws fresh ones.
+
+        With `keep` a replay is free and the masks take memory until then (some 3 MB for 256 users of Beauty); without,
+        a replay draws them again from where the generator stood.
+        """
         self._masks.clear()
         self._next = None
+        self._before = None if keep else self._generator.get_state()
 
     def replay(self) -> None:
         """The next pass uses the masks of the last one, in the order they were drawn."""
-        self._next = 0
+        if self._before is None:
+            self._next = 0
+        else:
+            self._generator.set_state(self._before)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Zero each entry with probability `rate` and divide the rest by the share kept."""
@@ -41,11 +50,13 @@ class Dropout:
         return residual + x if self.rate == 0 else torch.addcmul(residual, x, self._mask(x))
 
     def _mask(self, x: Tensor) -> Tensor:
-        if self._next is None:
-            self._masks.append(self._halved(x) if self.rate == 0.5 else self._fresh(x))
-            return self._masks[-1]
-        mask = self._masks[self._next]
-        self._next += 1
+        if self._next is not None:
+            mask = self._masks[self._next]
+            self._next += 1
+            return mask
+        mask = self._halved(x) if self.rate == 0.5 else self._fresh(x)
+        if self._before is None:
+            self._masks.append(mask)
         return mask
 
     def _halved(self, x: Tensor) -> Tensor:

@@ -43,13 +43,23 @@ class SASRec(Trunk):
         table = self.item_embedding.weight
         ids = batch.items.view(-1)
         if candidates is None:
-            hidden = self.hidden(F.embedding(ids, table, padding_idx=0), batch, dropout=dropout, fused=fused)
+            hidden = self.hidden_at(batch, dropout=dropout, fused=fused)
             return hidden.index_select(0, batch.slots) @ table[1 : self.item_count + 1].T
         # one look-up for inputs and candidates: one scatter into the table's gradient instead of two
         looked_up = F.embedding(torch.cat([ids, candidates.reshape(-1)]), table, padding_idx=0)
         embedded, scored = torch.split(looked_up, [len(ids), candidates.numel()])
         hidden = self.hidden(embedded, batch, dropout=dropout, fused=fused).index_select(0, batch.slots)
-        return (scored.view(*candidates.shape, self.size) * hidden[:, None]).sum(dim=-1)
+        scored = scored.view(*candidates.shape, self.size)
+        if candidates.shape[1] > 2:  # products of all entries, summed after, would be as large as `scored` again
+            return torch.bmm(scored, hidden[:, :, None]).squeeze(-1)
+        return (scored * hidden[:, None]).sum(dim=-1)
+
+    def hidden_at(
+        self, batch: PackedBatch, *, dropout: Dropout | None = None, fused: bool = False
+    ) -> Float[Tensor, "slots size"]:
+        """The hidden state of every slot; `batch.slots` are those of tokens, `batch.last` those of newest items."""
+        embedded = F.embedding(batch.items.view(-1), self.item_embedding.weight, padding_idx=0)
+        return self.hidden(embedded, batch, dropout=dropout, fused=fused)
 
     def encode(
         self, items: NDArray[np.int64], offsets: NDArray[np.int64], *, tokens: int = 4096

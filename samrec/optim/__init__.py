@@ -1,1 +1,1 @@
-"""Optimizers: Adam as it is, and sharpness-aware minimization around any base optimizer."""
+"""Optimizers: Adam, AdamW and SGD as they are, and sharpness-aware minimization around any of them."""

@@ -9,21 +9,25 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
+from samrec.data.holdout import LEAVE_ONE_OUT
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
 from samrec.models.build import build_model
+from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
+from samrec.pretrain_config import PretrainConfig
 from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 
 FORMAT = "samrec run 1"
@@ -53,35 +57,30 @@ class State:
     position: Position
     weights: dict[str, Tensor]
     moments: dict[str, Tensor] = field(default_factory=dict)  # the base optimizer's, by parameter name
+    sam: dict[str, Tensor] = field(default_factory=dict)  # what SAM's variants keep between steps
 
 
-class Run:
-    """A run folder."""
+class RunFolder:
+    """What every kind of run has: its record, its history and its state."""
+
+    format = FORMAT
+    told = frozenset({"epoch", "validation"})  # in every line of history
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.record = read_json(self.path / "run.json")
-        if self.record.get("format") != FORMAT:
-            raise RunError(f"expected a run folder of format {FORMAT!r}, got {self.record.get('format')!r} in {path}")
+        if self.record.get("format") != self.format:
+            raise RunError(
+                f"expected a run folder of format {self.format!r}, got {self.record.get('format')!r} in {path}"
+            )
         for name, kind in FIELDS.items():
             if not isinstance(self.record.get(name), kind):
                 raise RunError(f"expected {name} in {self.path / 'run.json'}, got none that can be used")
-
-    @cached_property
-    def config(self) -> RunConfig:
-        """The resolved configuration."""
-        return make_config(**self.record["config"])
 
     @property
     def name(self) -> str:
         """The folder's own name."""
         return self.path.resolve().name
-
-    def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
-        """The interactions the run was trained on; RunError if what is found now is other data."""
-        interactions = open_data(source or self.config.data, data_dir=data_dir)
-        self.check_data(interactions)
-        return interactions
 
     def check_data(self, interactions: Interactions) -> None:
         """Refuse other data than the run's own."""
@@ -91,16 +90,8 @@ class Run:
                 f"expected the data {self.path} was trained on ({expected[:12]}), "
                 f"got {interactions.source} ({interactions.fingerprint[:12]})"
             )
-
-    def load_model(self, which: str = "best") -> SASRec:
-        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
-        if which not in ("best", "last"):
-            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
-        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
-        weights = read_tensors(path)[0] if which == "best" else self.state().weights
-        model = build_model(self.config, int(self.record["item_count"]))
-        load_weights(model, weights, path)
-        return model.eval()
+        if self.record["fingerprints"].get("times", interactions.times_fingerprint) != interactions.times_fingerprint:
+            raise RunError(f"expected the times {self.path} was split by, got others in {interactions.source}")
 
     def state(self) -> State:
         """The last finished epoch's state; position 0 and no weights if none was finished."""
@@ -114,32 +105,19 @@ class Run:
             Position(**json.loads(metadata["position"])),
             {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")},
             {name.removeprefix("moments/"): t for name, t in tensors.items() if name.startswith("moments/")},
+            {name.removeprefix("sam/"): t for name, t in tensors.items() if name.startswith("sam/")},
         )
-
-    def save_best(self, weights: Mapping[str, Tensor]) -> None:
-        """Keep these weights as the best so far."""
-        write_tensors(self.path / "best.safetensors", weights)
 
     def save_state(self, state: State) -> None:
         """Keep all that resuming needs; from here on this epoch is finished."""
         tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
         tensors |= {f"moments/{name}": tensor for name, tensor in state.moments.items()}
+        tensors |= {f"sam/{name}": tensor for name, tensor in state.sam.items()}
         write_tensors(self.path / "state.safetensors", tensors, {"position": json.dumps(asdict(state.position))})
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl, an epoch each."""
-        path = self.path / "history.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_bytes().split(b"\n")[:-1]  # a line cut off by a kill has no newline yet
-        try:
-            entries = [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
-        for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, dict) or not {"epoch", "validation"} <= entry.keys():
-                raise RunError(f"expected an epoch and its validation in line {number} of {path}, got something else")
-        return entries
+        return self._entries(self._history_lines())
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
@@ -152,9 +130,27 @@ class Run:
             raise RunError(f"cannot write {self.path / 'history.jsonl'}: {error.strerror or error}") from None
 
     def cut_history(self, epoch: int) -> None:
-        """Drop what came after `epoch`."""
-        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["epoch"] <= epoch]
-        write_bytes(self.path / "history.jsonl", "".join(kept).encode())
+        """Keep the lines of the first `epoch` epochs, whatever stands behind them; RunError if one is missing."""
+        kept = self._entries(self._history_lines()[:epoch])
+        if len(kept) < epoch:
+            raise RunError(f"expected {epoch} epochs in {self.path / 'history.jsonl'}, got {len(kept)}")
+        write_bytes(self.path / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+    def _history_lines(self) -> list[bytes]:
+        path = self.path / "history.jsonl"
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # a line a kill cut off has no newline
+
+    def _entries(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        path = self.path / "history.jsonl"
+        try:
+            entries = [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or entry.get("epoch") != number or not self.told <= entry.keys():
+                told = ", ".join(sorted(self.told - {"epoch"}))
+                raise RunError(f"expected epoch {number} with its {told} in line {number} of {path}")
+        return entries
 
     def discard(self) -> None:
         """Take back a run that was made and cannot be trained; the folder stays if something else is in it."""
@@ -169,8 +165,54 @@ class Run:
         write_json(self.path / "run.json", self.record)
 
 
+class Run(RunFolder):
+    """A run folder."""
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return make_config(**self.record["config"])
+
+    def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
+        """The interactions the run was trained on; RunError if what is found now is other data."""
+        interactions = open_data(source or self.config.data, data_dir=data_dir)
+        self.check_data(interactions)
+        return interactions
+
+    def load_model(self, which: str = "best") -> SASRec:
+        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
+        if which not in ("best", "last"):
+            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
+        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
+        weights = read_tensors(path)[0] if which == "best" else self.state().weights
+        model = build_model(self.config, int(self.record["item_count"]))
+        load_weights(model, weights, path)
+        return model.eval()
+
+    def save_best(self, weights: Mapping[str, Tensor]) -> None:
+        """Keep these weights as the best so far."""
+        write_tensors(self.path / "best.safetensors", weights)
+
+
+R = TypeVar("R", bound=RunFolder)
+
+
 def create_run(path: Path | str, config: RunConfig, interactions: Interactions, **fields: Any) -> Run:
     """Make the folder and its run.json; RunError if a run is there already."""
+    times = {"times": interactions.times_fingerprint} if config.holdout.hides_future_items else {}
+    return create_folder(Run, path, config, interactions, fingerprints=times, **fields)
+
+
+def create_folder(
+    kind: type[R],
+    path: Path | str,
+    config: RunConfig | PretrainConfig,
+    interactions: Interactions,
+    *,
+    fingerprints: Mapping[str, str | None] | None = None,
+    **fields: Any,
+) -> R:
+    """Make the folder of a run of this kind, with `fingerprints` beside the usual ones; RunError if a run is there."""
     path = Path(path)
     if (path / "run.json").exists():
         raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
@@ -179,29 +221,64 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
     except OSError as error:
         raise RunError(f"cannot make the run folder {path}: {error.strerror or error}") from None
     record = {
-        "format": FORMAT,
+        "format": kind.format,
         "config": config.model_dump(),
         "item_count": interactions.item_count,
         "fingerprints": {
             "data": interactions.fingerprint,
             "training": fingerprint(config.model_dump()),
             "training_without_seed": fingerprint(config.without_seed),
+            **(fingerprints or {}),
         },
         "versions": {name: importlib.metadata.version(name) for name in ("samrec", "torch", "numpy")},
+        "threads": torch.get_num_threads(),
         "status": "running",
         **fields,
     }
     write_json(path / "run.json", record)
-    return Run(path)
+    return kind(path)
+
+
+def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of another configuration, or with one that was not trained here.
+
+    Warns where the number of threads differs: the run then ends well, but not in an unbroken one's bits.
+    """
+    if run.record["status"] not in ("running", "diverged", "finished"):
+        raise RunError(f"expected a run that was trained in {run.path}, got one that was {run.record['status']}")
+    changed = [
+        f"{name} {there[name]!r} there, {value!r} asked" for name, value in asked.items() if there[name] != value
+    ]
+    if changed:
+        raise RunError(f"expected the configuration of the run in {run.path}, got another: {'; '.join(changed)}")
+    begun, now = run.record.get("threads"), torch.get_num_threads()
+    if run.record["status"] == "running" and begun not in (None, now):
+        warnings.warn(
+            f"{run.path} was begun with {begun} threads and goes on with {now}: it will not repeat bit for bit",
+            stacklevel=3,
+        )
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys; where the data lies does not count, its hash does."""
-    kept = {name: value for name, value in content.items() if name != "data"}
+    """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
+
+    Leave-one-out goes without saying, as in runs made when there was nothing else.
+    """
+    kept = without_places(content)
+    if kept.get("split") == LEAVE_ONE_OUT.name:
+        del kept["split"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> None:
+def without_places(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the paths in it."""
+    kept = {name: value for name, value in content.items() if name != "data"}
+    if isinstance(kept.get("pretrained"), dict):
+        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name != "run"}
+    return kept
+
+
+def load_weights(model: Trunk, weights: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into the model; CheckpointError names the first missing, extra, misshapen or not finite."""
     own = model.state_dict()
     for name in own:
@@ -209,7 +286,7 @@ def load_weights(model: SASRec, weights: Mapping[str, Tensor], path: Path) -> No
             raise CheckpointError(f"expected a tensor {name} in {path}, got none")
     for name, tensor in weights.items():
         if name not in own:
-            raise CheckpointError(f"expected the tensors of a SASRec in {path}, got also {name}")
+            raise CheckpointError(f"expected the tensors of {type(model).__name__} in {path}, got also {name}")
         if tensor.shape != own[name].shape:
             raise CheckpointError(
                 f"expected {name} of shape {tuple(own[name].shape)} in {path}, got {tuple(tensor.shape)}"

@@ -17,17 +17,17 @@ def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torc
     """Steps, gradients, seconds and memory of a run to its cap. Takes two steps in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(create_run(folder, config, interactions), interactions, device=device, show=False)
-        examples = trainer.examples(1)
-        trainer.step.take(next(examples))
+        batches = trainer.steps(1)
+        trainer.step.take(*next(batches))
         began = time.perf_counter()
-        trainer.step.take(next(examples, None) or next(trainer.examples(1)))
-        seconds = time.perf_counter() - began
+        ascent = trainer.step.take(*(next(batches, None) or next(trainer.steps(1))))
+        seconds = (time.perf_counter() - began) / ascent.gradients
     steps = -(-len(trainer.trained_on) // config.batch_size)
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.named.values()),
         "training_tokens": len(trainer.sequences.items),
         "steps_an_epoch": steps,
-        "gradients_to_the_cap": steps * trainer.step.gradients * config.epochs,
-        "seconds_an_epoch_without_validation": round(steps * seconds, 2),
+        "gradients_to_the_cap": trainer.step.gradients_in(steps * config.epochs),
+        "seconds_an_epoch_without_validation": round(trainer.step.gradients_in(steps) * seconds, 2),
         "peak_memory_mib_so_far": round(peak_memory_mib()),
     }

@@ -1,8 +1,9 @@
 """Files that are never half-written: everything goes aside first, is fsynced, and is then renamed into place."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from landscape.store_files import WriterLock
 from samrec.errors import CheckpointError, RunError
 
 
@@ -26,6 +28,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_for_writing(folder: Path) -> Iterator[None]:
+    """The right to write a run folder, for as long as this lasts; the folder need not be there yet.
+
+    Raises StoreLocked where another process has it; it ends with that process, however it dies.
+    """
+    resolved = folder.resolve()
+    try:
+        resolved.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {resolved.parent}: {error.strerror or error}") from None
+    lock = WriterLock(resolved, "folder")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def clear_asides(folder: Path) -> None:

@@ -1,26 +1,30 @@
-"""One training step: a packed batch, its loss over valid targets, one gradient or SAM's two."""
+"""One training step: a batch in one or more parts, its loss over valid targets, one gradient or SAM's two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from samrec.data.batches import PackedBatch
-from samrec.errors import Diverged
+from samrec.errors import ConfigError, Diverged
 from samrec.models.dropout import Dropout
-from samrec.models.losses import Loss
+from samrec.models.losses import BatchLoss
 from samrec.models.sasrec import SASRec
-from samrec.optim.sam import SAM, Ascent, Reduce, check_finite
+from samrec.optim.base import Penalty
+from samrec.optim.gradients import check_finite
+from samrec.optim.sam import SAM, Ascent, Passes, Reduce
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A batch with its targets and candidates."""
+    """A batch, or a part of one, with its targets and candidates."""
 
     batch: PackedBatch
     targets: Tensor  # (T,)
     candidates: Tensor | None  # (T, 1 + negatives), the target first; None scores every item
+    drawable: Tensor | None = None  # (T,) how many items a negative could be, where the loss corrects for it
+    views: PackedBatch | None = None  # CL4SRec: sequences 2i and 2i + 1 are views of the batch's i-th
 
 
 def identity(tensors: list[Tensor]) -> None:
@@ -34,53 +38,89 @@ class Step:
     def __init__(
         self,
         model: SASRec,
-        loss: Loss,
+        loss: BatchLoss,
         optimizer: torch.optim.Optimizer,
         dropout: Dropout | None,
         *,
         sam: SAM | None,
         replay: bool = True,
+        climb_by_part: bool = False,
+        l2: float = 0.0,
         reduce: Reduce = identity,
     ) -> None:
-        """`reduce` sums tensors over processes in place: the count of targets, the loss, every gradient."""
+        """Put a step together.
+
+        Args:
+            model: what is trained.
+            loss: the loss at a token.
+            optimizer: what takes the gradient; SAM's base.
+            dropout: None for none.
+            sam: None for one gradient a step.
+            replay: SAM's second pass sees the dropout masks of its first.
+            climb_by_part: m-SAM: every part of a batch climbs alone, and so does every process.
+            l2: coefficient of the L2 term, which is no part of the loss that is told.
+            reduce: sums tensors over processes in place: the count of targets, the loss, every gradient.
+        """
+        if climb_by_part and sam is None:
+            raise ConfigError("expected SAM where every part of a batch climbs alone, got none")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.dropout = dropout
         self.sam = sam
         self.replay = replay
+        self.climb_by_part = climb_by_part
+        self.penalty = Penalty(model, l2)
         self.reduce = reduce
         self.parameters = list(model.parameters())
 
-    @property
-    def gradients(self) -> int:
-        """Backward passes a step."""
-        return 1 if self.sam is None else 2
+    def gradients_in(self, steps: int) -> int:
+        """Gradients of a batch that the run's first `steps` steps take."""
+        return steps if self.sam is None else self.sam.gradients_in(steps)
 
-    def take(self, example: Example) -> Ascent:
-        """One step; without SAM an `Ascent` that did not climb. Raises Diverged on a gradient that is not finite."""
-        count = torch.tensor(float(len(example.targets)), dtype=torch.float64)
+    def take(self, *parts: Example) -> Ascent:
+        """One step on a batch, whole or in parts; without SAM an `Ascent` that did not climb.
+
+        The parts' gradients are summed, so that the step is that of the whole batch: to rounding without dropout.
+        With dropout every part draws masks of its own, one after the other: the same in distribution, and the same
+        bits each time the step is taken, also in SAM's second pass. Memory is that of the largest part.
+
+        Raises Diverged on a gradient that is not finite.
+        """
+        count = torch.tensor(float(sum(len(part.targets) for part in parts)), dtype=torch.float64)
         self.reduce([count])
-        first = self._pass(example, count.item(), replay=False)
         if self.sam is None:
-            loss = first()
+            loss = self._pass(parts, count.item(), replay=False)()
             check_finite(self.parameters)
             self.optimizer.step()
             return Ascent(loss, 0.0, 0.0, {})
-        return self.sam.step(first, self._pass(example, count.item(), replay=self.replay))
+        if self.climb_by_part:
+            return self.sam.step(*(self._passes([part], count.item()) for part in parts), reduce=self.reduce)
+        return self.sam.step(self._passes(parts, count.item()))
 
-    def _pass(self, example: Example, count: float, *, replay: bool) -> Callable[[], float]:
+    def _passes(self, parts: Sequence[Example], count: float) -> Passes:
+        return Passes(self._pass(parts, count, replay=False), self._pass(parts, count, replay=self.replay))
+
+    def _pass(self, parts: Sequence[Example], count: float, *, replay: bool) -> Callable[[], float]:
         def run() -> float:
             if self.dropout is not None:
-                (self.dropout.replay if replay else self.dropout.draw)()
+                if replay:
+                    self.dropout.replay()
+                else:
+                    self.dropout.draw(keep=len(parts) == 1)
             self.optimizer.zero_grad(set_to_none=True)
-            scores = self.model(example.batch, example.candidates, dropout=self.dropout)
-            loss = self.loss.at_tokens(scores, example.targets).sum() / count
-            if not torch.isfinite(loss):
-                raise Diverged(f"expected a finite loss, got {loss.item()}")
-            torch.autograd.backward(loss)
-            total = loss.detach().clone()
-            self.reduce([total, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
+            total = torch.zeros((), dtype=torch.float64, device=parts[0].targets.device)
+            for example in parts:
+                loss = self.loss(self.model, example, count, self.dropout)
+                torch.autograd.backward(loss)
+                total += loss.detach()
+            if self.climb_by_part:  # summed over processes after the climbs
+                self.penalty.add_gradients(len(parts[0].targets) / count)
+            else:
+                self.reduce([total, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
+                if not torch.isfinite(total):  # after the sum over processes: all of them stop, none waits
+                    raise Diverged(f"expected a finite loss, got {total.item()}")
+                self.penalty.add_gradients()
             return total.item()
 
         return run

@@ -5,7 +5,9 @@ killed at any moment and resumed therefore equals an unbroken one bit for bit, o
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +17,28 @@ from torch import Tensor
 
 from landscape.progress import progress
 from samrec.config import RunConfig
-from samrec.data.batches import batches, shuffled_groups
+from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
-from samrec.data.split import evaluation_sequences, seen_items, training_sequences
-from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores, RunError
+from samrec.data.split import evaluation_sequences, nested_share, seen_items, training_sequences
+from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
-from samrec.models.build import build_model
+from samrec.models.build import build_losses, build_model
 from samrec.models.dropout import Dropout
-from samrec.models.losses import loss_named
-from samrec.optim.sam import SAM, Ascent, Reduce
-from samrec.training.checkpoint import Position, Run, State, create_run, load_weights
-from samrec.training.files import clear_asides
+from samrec.optim.base import moment_names
+from samrec.optim.build import build_optimizer, build_sam
+from samrec.optim.sam import Ascent, Reduce
+from samrec.training.checkpoint import Position, Run, State, check_same, create_run, load_weights, without_places
+from samrec.training.draws import negatives_drawn, views_drawn
+from samrec.training.files import clear_asides, held_for_writing
+from samrec.training.pretrained import start_from
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
+from samrec.training.streams import numpy_generator, torch_generator, torch_seed
 
-STREAMS = {"weights": 0, "order": 1, "negatives": 2, "dropout": 3}
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of a parameter
 MONITORED = ("HR@10", "NDCG@10", "NDCG@20")
 
 
@@ -54,32 +58,37 @@ class Trainer:
         self.config = run.config
         self.device = device or torch.device("cpu")
         self.show = show
-        self.loss = loss_named(self.config.loss)
-        self.sequences = training_sequences(interactions, max_length=self.config.max_length)
-        self.validation = evaluation_sequences(interactions, "validation", max_length=self.config.max_length)
-        self.seen = seen_items(interactions, "validation")
-        self.sampler = NegativeSampler(interactions, rule=self.config.negatives)
+        self.loss, self.batch_loss = build_losses(self.config, interactions.item_count)
+        self.sequences = training_sequences(
+            interactions, max_length=self.config.max_length, holdout=self.config.holdout
+        )
+        self.validation = evaluation_sequences(
+            interactions, "validation", max_length=self.config.max_length, holdout=self.config.holdout
+        )
+        self.seen = seen_items(interactions, "validation", holdout=self.config.holdout)
+        self.sampler = NegativeSampler(interactions, rule=self.config.negatives, holdout=self.config.holdout)
         lengths = np.diff(self.sequences.offsets)
-        self.trained_on = np.flatnonzero(lengths)
+        self.trained_on = rows_trained_on(self.config, np.flatnonzero(lengths))
         if not len(self.trained_on):
             raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
-        self.model = build_model(self.config, interactions.item_count, _torch_generator(self.config.seed, "weights", 0))
+        self.model = build_model(self.config, interactions.item_count, torch_generator(self.config.seed, "weights", 0))
         self.model.to(self.device)
         self.named = dict(self.model.named_parameters())
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
+        self.optimizer = build_optimizer(self.config, self.model)
+        self.moment_names = moment_names(partial(build_optimizer, self.config))
         self.dropout_generator = torch.Generator(self.device)
         dropout = Dropout(self.config.dropout, self.dropout_generator) if self.config.dropout else None
-        sam = None
-        if self.config.sam:
-            sam = SAM(self.named, self.optimizer, rho=self.config.rho, group=self.config.sam_group)
+        steps = -(-len(self.trained_on) // self.config.batch_size)
         self.step = Step(
             self.model,
-            self.loss,
+            self.batch_loss,
             self.optimizer,
             dropout,
-            sam=sam,
+            sam=build_sam(self.config, self.named, self.optimizer, steps_an_epoch=steps),
             replay=self.config.sam_dropout == "replayed",
+            climb_by_part=self.config.sam_users is not None,
+            l2=self.config.l2,
             reduce=reduce,
         )
         self.position = self._resume()
@@ -87,8 +96,8 @@ class Trainer:
     def fit(self) -> Run:
         """Train until patience or the cap is reached. Raises Diverged after the record was kept."""
         epochs, patience = self.config.epochs, self.config.patience
-        with progress(self.run.name, total=epochs) as advance:
-            if self.show and self.position.epoch:
+        with progress(self.run.name, total=epochs, show=self.show) as advance:
+            if self.position.epoch:
                 advance(self.position.epoch)
             while not (reason := reason_to_stop(self.position, epochs=epochs, patience=patience)):
                 try:
@@ -98,9 +107,8 @@ class Trainer:
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
-                if self.show:
-                    score = entry["validation"][self.config.stop_metric]
-                    advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
+                score = entry["validation"][self.config.stop_metric]
+                advance(1, loss=f"{entry['loss']:.4f}", validation=f"{score:.4f}", best=self.position.best_epoch)
         self._finish(reason)
         return self.run
 
@@ -117,7 +125,7 @@ class Trainer:
             epoch=number,
             best_epoch=number if better else self.position.best_epoch,
             best_score=score if better else self.position.best_score,
-            gradients=self.position.gradients + self.step.gradients * len(ascents),
+            gradients=self.position.gradients + sum(ascent.gradients for ascent in ascents),
             seconds=self.position.seconds + time.perf_counter() - began,
         )
         entry = {
@@ -133,26 +141,46 @@ class Trainer:
         if better:
             self.run.save_best(self.model.state_dict())
         self.run.append_history(entry)
-        self.run.save_state(State(self.position, self.model.state_dict(), self._moments()))
+        sam = self.step.sam.state() if self.step.sam is not None else {}
+        self.run.save_state(State(self.position, self.model.state_dict(), self._moments(), sam))
         return entry
 
-    def examples(self, epoch: int) -> Any:
-        """The packed batches of an epoch, with targets and negatives."""
-        order = _numpy_generator(self.config.seed, "order", epoch)
+    def steps(self, epoch: int) -> Iterator[tuple[Example, ...]]:
+        """The batches of an epoch, each as its parts: one, or as many as micro-batches make of it."""
+        examples = self.examples(epoch)
+        a_step = -(-self.config.batch_size // (self.config.part_size or self.config.batch_size))
+        while parts := tuple(islice(examples, a_step)):  # only the last batch of an epoch has fewer
+            yield parts
+
+    def examples(self, epoch: int) -> Iterator[Example]:
+        """The packed batches of an epoch, or their micro-batches in order, with targets, negatives and views."""
+        order = numpy_generator(self.config.seed, "order", epoch)
         groups = shuffled_groups(len(self.trained_on), self.config.batch_size, order)
         groups = np.where(groups >= 0, self.trained_on[groups], -1)
-        targets = self.sequences.targets
-        candidates = targets[:, None]
-        if self.loss.negatives:
-            rng = _numpy_generator(self.config.seed, "negatives", epoch)
-            drawn = self.sampler.draw(rng, self.token_users, size=self.loss.negatives)
-            candidates = np.concatenate([candidates, drawn], axis=1)
-        packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=self.config.max_length)
-        for _, places, batch in packed:
+        if self.config.part_size:
+            groups = micro_groups(groups, self.config.part_size)
+        targets, max_length = self.sequences.targets, self.config.max_length
+        draws = numpy_generator(self.config.seed, "negatives", epoch)
+        negatives = negatives_drawn(self.sampler, self.token_users, draws, self.loss.negatives)
+        views = views_drawn(
+            self.sequences,
+            groups,
+            self.config.contrast,
+            numpy_generator(self.config.seed, "views", epoch),
+            max_length=max_length,
+            mask_id=self.model.item_count + 1,
+        )
+        packed = batches(self.sequences.items, self.sequences.offsets, groups, max_length=max_length)
+        for (_, places, batch), both in zip(packed, views, strict=True):
+            drawn = negatives(places)
+            scored = None if drawn is None else np.concatenate([targets[places, None], drawn], axis=1)
+            drawable = self.sampler.drawable(self.token_users[places]) if self.loss.corrected else None
             yield Example(
                 batch.to(self.device),
                 torch.from_numpy(targets[places]).to(self.device),
-                torch.from_numpy(candidates[places]).to(self.device) if self.loss.negatives else None,
+                None if scored is None else torch.from_numpy(scored).to(self.device),
+                None if drawable is None else torch.from_numpy(drawable).to(self.device),
+                None if both is None else both.to(self.device),
             )
 
     @property
@@ -160,16 +188,16 @@ class Trainer:
         return {*MONITORED, self.config.stop_metric}
 
     def _train_epoch(self, number: int) -> tuple[list[Ascent], list[int]]:
-        self.dropout_generator.manual_seed(_torch_seed(self.config.seed, "dropout", number))
+        self.dropout_generator.manual_seed(torch_seed(self.config.seed, "dropout", number))
         self.model.train()
         ascents, counts = [], []
-        for step, example in enumerate(self.examples(number), start=1):
+        for step, parts in enumerate(self.steps(number), start=1):
             try:
-                ascent = self.step.take(example)
+                ascent = self.step.take(*parts)
             except Diverged as error:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
-            counts.append(len(example.targets))
+            counts.append(sum(len(part.targets) for part in parts))
         descended = float(np.average([ascent.loss + ascent.sharpness for ascent in ascents], weights=counts))
         if descended > DIVERGED_AT * self.chance:
             where = "a loss" if self.step.sam is None else "a loss at the perturbed weights"
@@ -182,8 +210,7 @@ class Trainer:
     @property
     def chance(self) -> float:
         """The loss at a token if every score were equal."""
-        scored = 1 + self.loss.negatives if self.loss.negatives else self.model.item_count
-        return float(self.loss.at_tokens(torch.zeros(1, scored), torch.ones(1, dtype=torch.int64)))
+        return self.batch_loss.chance(self.model.item_count)
 
     def _validate(self) -> Mapping[str, tuple[float, float]]:
         self.model.eval()
@@ -197,7 +224,7 @@ class Trainer:
             offsets,
             self.model.item_count,
         )
-        return scores_of(ranks)
+        return scores_of(ranks, owners=self.validation.users)
 
     def _weight_norm(self) -> float:
         norms = torch._foreach_norm([parameter.detach() for parameter in self.named.values()])
@@ -206,8 +233,13 @@ class Trainer:
     def _sam_entry(self, ascents: list[Ascent], counts: list[int]) -> dict[str, Any]:
         if self.step.sam is None:
             return {}
+        entry: dict[str, Any] = {"rho": ascents[-1].rho} if self.step.sam.schedule is not None else {}
+        climbs = [(ascent, count) for ascent, count in zip(ascents, counts, strict=True) if ascent.shares]
+        if not climbs:  # an epoch of fewer steps than a period has
+            return entry | {"sharpness": None, "gradient_norm": None, "shares": {}}
+        ascents, counts = [ascent for ascent, _ in climbs], [count for _, count in climbs]
         blocks = sorted({block for ascent in ascents for block in ascent.shares})
-        return {
+        return entry | {
             "sharpness": float(np.average([ascent.sharpness for ascent in ascents], weights=counts)),
             "gradient_norm": float(np.mean([ascent.norm for ascent in ascents])),
             "shares": {block: float(np.mean([a.shares.get(block, 0.0) for a in ascents])) for block in blocks},
@@ -216,8 +248,9 @@ class Trainer:
     def _moments(self) -> dict[str, Tensor]:
         moments = {}
         for name, parameter in self.named.items():
-            for key, value in self.optimizer.state[parameter].items():
-                moments[f"{name}/{key}"] = value
+            for key in self.moment_names:
+                if (value := self.optimizer.state[parameter].get(key)) is not None:
+                    moments[f"{name}/{key}"] = value
         return moments
 
     def _resume(self) -> Position:
@@ -225,15 +258,24 @@ class Trainer:
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
         if not state.weights:
+            if self.config.pretrained is not None:
+                start_from(self.model, self.config.pretrained)
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
         for name, parameter in self.named.items():
-            for key in MOMENTS:
+            for key in self.moment_names:
                 moment = state.moments.get(f"{name}/{key}")
                 if moment is None or moment.shape not in (parameter.shape, torch.Size()):
-                    raise CheckpointError(f"expected Adam's {key} of {name} in {path}, got none of its shape")
+                    raise CheckpointError(
+                        f"expected {self.config.optimizer}'s {key} of {name} in {path}, got none of its shape"
+                    )
                 self.optimizer.state[parameter][key] = moment.to(self.device)
+        if self.step.sam is not None:
+            try:
+                self.step.sam.load_state(state.sam)
+            except CheckpointError as error:
+                raise CheckpointError(f"{error} in {path}") from None
         return state.position
 
     def _finish(self, reason: str, message: str = "") -> None:
@@ -273,46 +315,35 @@ def train(
         on_start: called with the run before the first epoch.
 
     Raises:
-        RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
+        RunError: there is a run already and `resume` is off, or the run there has another configuration or other data,
+            or was not trained here.
+        StoreLocked: another process is at work in the folder.
+        ConfigError: a loss that these data do not allow; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
-    new = not (resume and (path / "run.json").exists())
-    if not new:
-        run = Run(path)
-        run.check_data(interactions)
-        changed = [
-            f"{name} {old!r} there, {asked!r} asked"
-            for name, asked in config.model_dump().items()
-            if name != "data" and (old := getattr(run.config, name)) != asked
-        ]
-        if changed:
-            raise RunError(f"expected the configuration of the run in {path}, got another: {'; '.join(changed)}")
-        if run.record["status"] == "finished":
-            return run
-    else:
-        run = create_run(path, config, interactions)
-    if on_start:
-        on_start(run)
-    try:
-        trainer = Trainer(run, interactions, device=device, show=show)
-    except Exception:  # data too short, a model too large: nothing was trained
-        if new:
-            run.discard()
-        raise
-    return trainer.fit()
+    with held_for_writing(path):
+        new = not (resume and (path / "run.json").exists())
+        run = create_run(path, config, interactions) if new else Run(path)
+        if not new:
+            run.check_data(interactions)
+            check_same(run, without_places(run.config.model_dump()), without_places(config.model_dump()))
+            if run.record["status"] == "finished":
+                return run
+        if on_start:
+            on_start(run)
+        try:
+            trainer = Trainer(run, interactions, device=device, show=show)
+        except Exception:  # data too short, a model too large: nothing was trained
+            if new:
+                run.discard()
+            raise
+        return trainer.fit()
 
 
-def _numpy_generator(seed: int, stream: str, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, STREAMS[stream], epoch])
-
-
-def _torch_seed(seed: int, stream: str, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, STREAMS[stream], epoch]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _torch_generator(seed: int, stream: str, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_torch_seed(seed, stream, epoch))
+def rows_trained_on(config: RunConfig, usable: np.ndarray) -> np.ndarray:
+    """The rows of the training sequences that a run learns from: of one seed, a smaller fraction's are among these."""
+    return nested_share(usable, config.data_fraction, numpy_generator(config.seed, "fraction", 0))
 
 
 def _finite(value: float) -> float | None:

@@ -56,9 +56,12 @@ def test_an_error_in_a_worker_is_raised_here_with_its_traceback():
     assert "in half" in "".join(caught.value.__notes__)
 
 
-def test_a_worker_that_dies_is_reported():
-    with pytest.raises(WorkerDied, match="exit code 7"):
-        list(Pool(1).run(Halves(), [13]))
+def test_a_worker_that_dies_is_reported_with_the_items_it_held():
+    with pytest.raises(WorkerDied, match="exit code 7") as ahead:
+        list(Pool(1).run(Halves(), [2, 13, 4, 6]))
+    with pytest.raises(WorkerDied) as one_by_one:
+        list(Pool(1, in_flight=1).run(Halves(), [2, 13, 4, 6]))
+    assert (ahead.value.items, one_by_one.value.items) == ((13, 4), (13,))
 
 
 def test_stopping_early_leaves_no_worker():

@@ -1,5 +1,7 @@
 """Prepared figure data is exactly what the store holds, and says what is missing from it."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -183,6 +185,17 @@ def test_scores_can_be_of_some_checkpoints_in_an_order_of_ones_own(store):
     assert prepare.prepare_scores(store, "scores").labels == ("a", "b", "c")
     with pytest.raises(InvalidArgument, match="expected checkpoints out of a, b, c, got d"):
         prepare.prepare_scores(store, "scores", ["a", "d"])
+
+
+def test_checkpoints_of_one_group_share_a_colour_and_differ_in_marker(store):
+    for name, group in (("a1", "a"), ("b1", "b"), ("a2", "a")):
+        add_surface(store, name, bowl(1.0))
+        add_numbers(store, name)
+        store.add_checkpoint(replace(store.checkpoint(name), config={"group": group}))
+    looks = {marks.label: (marks.group, marks.member) for marks in prepare.prepare_spectrum(store).panels[0].marks}
+    assert looks == {"a1": (0, 0), "a2": (0, 1), "b1": (1, 0)}
+    marks = prepare.prepare_sharpness(store, ["b1-sharpness", "a2-sharpness"]).panels[0].marks
+    assert [(one.group, one.member) for one in marks] == [(0, 0), (1, 1)]
 
 
 def test_fewer_ticks_keep_zero_and_equal_steps():

@@ -13,13 +13,13 @@ def padded_inputs(sequences: list[list[int]], length: int) -> Tensor:
     return torch.tensor([[0] * (length - len(sequence)) + sequence for sequence in sequences])
 
 
-def padded_hidden(weights: dict[str, Tensor], inputs: Tensor, *, heads: int = 2) -> Tensor:
+def padded_hidden(weights: dict[str, Tensor], inputs: Tensor, *, heads: int = 2, causal: bool = True) -> Tensor:
     """Hidden states (S, length, size); those at padding mean nothing."""
     length = inputs.shape[1]
     x = weights["item_embedding.weight"][inputs] + weights["position_embedding.weight"][torch.arange(length)]
     x = layer_norm(x, weights, "input_norm")
     query, key = torch.arange(length)[:, None], torch.arange(length)[None, :]
-    blocked = (key > query) | ((inputs == 0)[:, None, :] & (key != query))  # padding sees itself: no 0 / 0
+    blocked = ((key > query) & causal) | ((inputs == 0)[:, None, :] & (key != query))  # padding sees itself: no 0 / 0
     bias = torch.zeros(len(inputs), length, length, dtype=x.dtype).masked_fill(blocked, -1e9)
     for index in range(sum(name.endswith("query.weight") for name in weights)):
         x = block(x, bias, weights, f"blocks.{index}", heads)

@@ -5,16 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from samrec.data.interactions import Interactions
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 DATA = SHARED / "data"
-
-settings.register_profile("samrec", deadline=None)  # a busy machine is no failure
-settings.load_profile("samrec")
 
 
 def real_file(name):

@@ -56,6 +56,41 @@ def test_a_run_is_summed_up_in_a_line(samrec, tmp_path):
     assert Run(tmp_path / "run").config.data == str(tmp_path / "data.txt")  # found from any folder
 
 
+def test_a_member_of_sams_family_is_put_together_from_options(samrec, tmp_path):
+    family = "--rho 0.5 --asam --asam-eta 0.02 --sam-period 2 --sam-alpha 0.5 --sam-users 5 --sam-group body"
+    rest = "--rho-schedule step --rho-epochs 1 --rho-factor 0.1 --optimizer sgd --momentum 0.9 --weight-decay 0.01"
+    code, out, err = samrec(*train_arguments(*family.split(), *rest.split(), "--l2", "1e-4"))
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert out.startswith("m-LookASAM (rho 0.5, step over 1 epochs, factor 0.1, k 2, alpha 0.5, eta 0.02, m 5, body ")
+    assert "SGD, momentum 0.9, decay 0.01, L2 0.0001), seed 0: best epoch" in out
+    assert "9 gradients" in out  # six steps, three of them climb
+    code, out, err = samrec(*train_arguments("--rho", 0.1, "--sam-period", 2, "--sam-between", "plain", out="plain"))
+    assert out.startswith("SAMRec (rho 0.1, plain steps between, k 2)")
+    code, out, err = samrec(*train_arguments("--micro-batch", 7, "--json", out="cut"))
+    assert (code, json.loads(out)["config"]["micro_batch"]) == (0, 7)
+
+
+def test_options_of_a_loss_and_of_the_contrast_reach_the_run(samrec, tmp_path):
+    contrast = ["--cl-weight", 0.2, "--cl-temperature", 0.5, "--cl-similarity", "cosine", "--cl-vectors", "all"]
+    shares = ["--cl-operators", "crop,mask", "--cl-crop", 0.5, "--cl-mask", 0.4, "--cl-reorder", 0.3]
+    loss = ["--loss", "gbce", "--negative-count", 7, "--gbce-t", 0.9]
+    code, out, err = samrec(*train_arguments("--method", "cl4srec", *loss, *contrast, *shares, epochs=1))
+    assert (code, err) == (0, "")
+    assert out.startswith("CL4SRec, seed 0: ")
+    config = Run(tmp_path / "run").config
+    assert (config.loss, config.negative_count, config.gbce_t) == ("gbce", 7, 0.9)
+    assert config.contrast.model_dump() == {
+        "weight": 0.2,
+        "temperature": 0.5,
+        "similarity": "cosine",
+        "vectors": "all",
+        "operators": ("crop", "mask"),
+        "crop": 0.5,
+        "mask": 0.4,
+        "reorder": 0.3,
+    }
+
+
 def test_json_is_all_there_is_on_stdout(samrec):
     code, out, err = samrec(*train_arguments("--json"))
     record = json.loads(out)
@@ -100,7 +135,21 @@ def test_a_run_there_already_is_misuse_unless_resumed(samrec):
         (("--rho", "inf"), "rho"),
         (("--rho", "nan"), "rho"),
         (("--loss", "hinge"), "loss"),
+        (("--loss", "ce", "--negative-count", "3"), "negative_count"),
+        (("--negative-count", "0"), "negative_count"),
+        (("--negative-count", "200"), "fewer negatives than the 200 items"),
+        (("--gbce-t", "0.5"), "gbce_t"),
+        (("--method", "bert4rec"), "method"),
+        (("--cl-weight", "0.2"), "cl4srec"),
+        (("--method", "cl4srec", "--cl-operators", "crop,flip"), "contrast.operators"),
+        (("--method", "cl4srec", "--cl-similarity", "angle"), "contrast.similarity"),
+        (("--method", "cl4srec", "--cl-temperature", "nan"), "contrast.temperature"),
         (("--sam-group", "head"), "sam_group"),
+        (("--sam-period", "5"), "sam_period 5 has no effect"),
+        (("--rho", "0.1", "--rho-factor", "0.1"), "rho_factor 0.1 has no effect"),
+        (("--weight-decay", "0.1"), "adamw or sgd"),
+        (("--optimizer", "lion"), "optimizer"),
+        (("--micro-batch", "21"), "batch_size"),
         (("--size", "9"), "heads"),
         (("--dropout", "1"), "dropout"),
         (("--threads", "0"), "threads"),

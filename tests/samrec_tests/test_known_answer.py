@@ -1,16 +1,14 @@
 """A checkpoint that somebody else trained on Beauty, ranked by our code: the known scores to 4 decimals."""
 
-from pathlib import Path
-
 import pytest
+from samrec_tests.shared import DATA, SHARED
 
 from samrec.data.catalog import open_data
 from samrec.evaluation.evaluate import evaluate_run
 from samrec.foreign import import_checkpoint
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 CHECKPOINT = SHARED / "reference" / "s3rec_sasrec_beauty_bce.safetensors"
-BEAUTY = SHARED / "data" / "Beauty.txt"
+BEAUTY = DATA / "Beauty.txt"
 
 pytestmark = pytest.mark.skipif(
     not (CHECKPOINT.is_file() and BEAUTY.is_file()),

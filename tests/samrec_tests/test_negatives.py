@@ -1,5 +1,8 @@
 """Negatives against the set of missing items written out."""
 
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +86,33 @@ def test_a_user_who_has_had_everything_is_named():
 def test_nobody_draws_nothing():
     sampler = NegativeSampler(interactions_of([[1, 2, 3]], item_count=5))
     assert sampler.draw(np.random.default_rng(0), np.array([], dtype=np.int64), 4).shape == (0, 4)
+
+
+@given(sequences(max_item=9), st.integers(0, 2**32), st.integers(1, 4))
+def test_distinct_draws_are_different_items_outside_the_users_set(rows, seed, size):
+    sampler = NegativeSampler(interactions_of(rows, item_count=13), "s3rec")
+    users = np.repeat(np.arange(len(rows)), 5)
+    drawn = sampler.draw_distinct(np.random.default_rng(seed), users, size)
+    for user, negatives in zip(users, drawn.tolist(), strict=True):
+        assert len(set(negatives)) == size
+        assert set(negatives) <= set(range(1, 14)) - set(rows[user])
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_every_set_of_distinct_draws_is_equally_likely(size):
+    sampler = NegativeSampler(interactions_of([[2, 4, 5]], item_count=8), "s3rec")
+    drawn = sampler.draw_distinct(np.random.default_rng(0), np.zeros(20_000, dtype=np.int64), size)
+    sets = Counter(tuple(sorted(row)) for row in drawn.tolist())
+    assert sets.keys() == set(itertools.combinations([1, 3, 6, 7, 8], size))
+    assert chisquare(list(sets.values())).pvalue > 1e-3
+
+
+def test_too_few_items_for_distinct_draws_is_named():
+    sampler = NegativeSampler(interactions_of([[1, 2, 3], [1, 2, 3, 4]], item_count=6, user_ids=[40, 41]), "s3rec")
+    rng = np.random.default_rng(0)
+    assert sorted(sampler.draw_distinct(rng, np.array([0]), 3)[0].tolist()) == [4, 5, 6]
+    with pytest.raises(DataError, match="expected 3 items to draw for every user, got 2 that user 41 has not had"):
+        sampler.draw_distinct(rng, np.array([0, 1]), 3)
 
 
 def test_an_epoch_of_beauty_holds_no_training_item_of_its_user():

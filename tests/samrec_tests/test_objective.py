@@ -1,11 +1,13 @@
 """The frozen objective: against a loop over users, independent of chunks, exact products, the evaluator's metrics."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from samrec_tests import small_runs
 
 from landscape.curvature.products import hessian_product
 from landscape.objective import check_frozen, gradient_at, loss_at
@@ -15,6 +17,14 @@ from samrec.models.sasrec import SASRec
 from samrec.objective import SequenceObjective, parse_where, tightest_width
 
 ITEMS = 40
+LOSSES = {
+    "bce": {"loss": "bce"},
+    "bce of 3": {"loss": "bce", "negative_count": 3},
+    "gbce": {"loss": "gbce", "negative_count": 3, "gbce_t": 0.5},
+    "sampled-softmax": {"loss": "sampled-softmax", "negative_count": 3},
+    "ce": {"loss": "ce"},
+}
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 
 
 def some_interactions(users: int = 23, seed: int = 0, longest: int = 30) -> Interactions:
@@ -57,11 +67,11 @@ def by_user(objective: SequenceObjective, sums: np.ndarray) -> np.ndarray:
     return sums[np.argsort(users)]
 
 
-@pytest.mark.parametrize("loss", ["bce", "ce"])
+@every_loss
 def test_the_loss_is_the_same_twice_and_the_model_stays_as_it_was(model, interactions, loss):
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     model.train()
-    objective = SequenceObjective(model, interactions, loss=loss)
+    objective = SequenceObjective(model, interactions, **loss)
     value = check_frozen(objective)
     objective.metrics({name: weight + 1 for name, weight in objective.weights.items()}, ["ndcg@10"])
 
@@ -73,12 +83,12 @@ def test_the_loss_is_the_same_twice_and_the_model_stays_as_it_was(model, interac
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("loss", ["bce", "ce"])
+@every_loss
 def test_the_loss_does_not_depend_on_the_chunks(model, interactions, loss, split):
-    whole = SequenceObjective(model, interactions, loss=loss, split=split, tokens=10**6)
+    whole = SequenceObjective(model, interactions, **loss, split=split, tokens=10**6)
     expected = loss_at(whole, whole.weights)
     for tokens in (1, 17, 100):
-        cut = SequenceObjective(model, interactions, loss=loss, split=split, tokens=tokens)
+        cut = SequenceObjective(model, interactions, **loss, split=split, tokens=tokens)
         assert len(cut.chunks) > 1
         found = loss_at(cut, cut.weights)
         assert found.value == pytest.approx(expected.value, rel=1e-12)
@@ -88,15 +98,15 @@ def test_the_loss_does_not_depend_on_the_chunks(model, interactions, loss, split
         )
 
 
-@pytest.mark.parametrize("loss", ["bce", "ce"])
+@every_loss
 def test_the_loss_is_that_of_a_loop_over_users(model, interactions, loss):
-    objective = SequenceObjective(model, interactions, loss=loss, tokens=60)
+    objective = SequenceObjective(model, interactions, **loss, tokens=60)
     found = loss_at(objective, objective.weights)
     drawn = {}
     for chunk in objective.chunks:
         for unit, user in enumerate(chunk.users):
             own = chunk.batch.sequence == unit
-            drawn[user] = None if chunk.candidates is None else chunk.candidates[own, 1]
+            drawn[user] = None if chunk.candidates is None else chunk.candidates[own, 1:]
 
     total, count = 0.0, 0
     table = model.item_embedding.weight.detach()
@@ -107,17 +117,30 @@ def test_the_loss_is_that_of_a_loop_over_users(model, interactions, loss):
             shift = len(inputs) - end
             hidden = state_of_prefix(model, inputs[:end], shift)
             target = int(targets[end - 1])
-            if loss == "bce":
-                negative = int(drawn[user][end - 1])
-                assert negative not in history[:-2]
-                total += float(F.softplus(-hidden @ table[target]) + F.softplus(hidden @ table[negative]))
-            else:
+            if loss["loss"] == "ce":
                 scores = table[1 : ITEMS + 1] @ hidden
                 total += float(torch.logsumexp(scores, 0) - scores[target - 1])
+            else:
+                negatives = drawn[user][end - 1].tolist()
+                taken = set(history[:-2].tolist())
+                assert not taken & set(negatives)
+                wanted = float(hidden @ table[target])
+                others = [float(hidden @ table[negative]) for negative in negatives]
+                total += sampled_loss(loss["loss"], wanted, others, drawable=ITEMS - len(taken))
             count += 1
 
     assert found.counts.sum() == count
     assert found.value == pytest.approx(total / count, rel=1e-12)
+
+
+def sampled_loss(name: str, wanted: float, others: list[float], *, drawable: int) -> float:
+    k = len(others)
+    if name == "sampled-softmax":
+        return math.log(math.exp(wanted) + drawable / k * sum(map(math.exp, others))) - wanted
+    alpha = k / (ITEMS - 1)
+    beta = alpha * (0.5 * (1 - 1 / alpha) + 1 / alpha) if name == "gbce" else 1
+    summed = beta * math.log1p(math.exp(-wanted)) + sum(math.log1p(math.exp(other)) for other in others)
+    return summed if k == 1 else summed / (k + 1)
 
 
 def state_of_prefix(model: SASRec, items: np.ndarray, shift: int) -> torch.Tensor:
@@ -153,9 +176,9 @@ def test_the_held_out_loss_is_of_the_target_behind_the_newest_item(model, intera
     np.testing.assert_allclose(by_user(objective, found.sums), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["bce", "ce"])
+@every_loss
 def test_products_are_symmetric_and_second_differences_of_the_gradient(model, interactions, loss):
-    objective = SequenceObjective(model, interactions, loss=loss, tokens=60)
+    objective = SequenceObjective(model, interactions, **loss, tokens=60)
     product = hessian_product(objective)
     generator = torch.Generator().manual_seed(0)
     u, v = (torch.randn(objective.layout.size, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -274,7 +297,7 @@ def test_a_width_is_chosen_that_leaves_the_fewest_slots_empty():
         ({"users": 0}, "users"),
         ({"split": "trian"}, "train, validation, test"),
         ({"metrics_split": "train"}, "validation or test"),
-        ({"loss": "mse"}, "bce, ce"),
+        ({"loss": "mse"}, "bce, gbce, sampled-softmax, ce"),
     ],
 )
 def test_options_outside_what_they_may_be_are_refused(model, interactions, options, message):
@@ -322,3 +345,33 @@ def test_a_run_folder_opens_as_its_model_would_and_can_be_built_again(tmp_path, 
     assert loss_at(again, again.weights).value == value
     assert again.facts == objective.facts
     assert dataclasses.asdict(again.recipe) == dataclasses.asdict(objective.recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "own"),
+    [
+        ({"negative_count": 3}, {"loss": "bce", "negative_count": 3}),
+        ({"loss": "gbce", "negative_count": 3, "gbce_t": 0.5}, {"loss": "gbce", "negative_count": 3, "gbce_t": 0.5}),
+        ({"loss": "sampled-softmax", "negative_count": 3}, {"loss": "sampled-softmax", "negative_count": 3}),
+        ({"loss": "ce"}, {"loss": "ce"}),
+        ({"method": "cl4srec"}, {"loss": "bce"}),
+    ],
+)
+def test_a_target_is_the_runs_own_loss_with_its_negatives_unless_a_loss_is_named(changes, own, tmp_path):
+    from landscape.targets import load_objective
+    from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
+    from samrec.training.trainer import train
+
+    write_s3rec_text(small_runs.data(), tmp_path / "data.txt")
+    data = read_s3rec_text(tmp_path / "data.txt")
+    config = small_runs.config(data=str(tmp_path / "data.txt"), epochs=1, **changes)
+    run = train(config, data, tmp_path / "run")
+
+    for named, expected in ({}, own), ({"loss": "bce"}, {"loss": "bce"}), ({"loss": "bce", "negative_count": 2},) * 2:
+        target = load_objective(f"samrec:{run.path}", device="cpu", **named)
+        objective = SequenceObjective(run.load_model(), data, **expected)
+        value = check_frozen(target).value
+        assert value == loss_at(objective, objective.weights).value
+        assert target.facts == objective.facts
+        again = load_objective(target.recipe.target, **target.recipe.settings)
+        assert loss_at(again, again.weights).value == value

@@ -121,7 +121,9 @@ def test_data_without_anything_to_train_on_is_said(tmp_path):
         train(small_runs.config(), interactions_of([[1, 2, 3], [3, 2, 1]]), tmp_path / "run")
 
 
-@pytest.mark.parametrize("changes", [{"stop_metric": "NDCG@7"}, {"heads": 3}, {"rho": -1.0}, {"epochs": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"stop_metric": "NDCG@7"}, {"heads": 3}, {"rho": -1.0}, {"epochs": 0}, {"dropout": 0.999999}]
+)
 def test_a_configuration_that_cannot_be_is_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
         small_runs.config(**changes)

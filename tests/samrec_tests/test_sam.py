@@ -1,58 +1,16 @@
 """SAM takes the gradient of the worst point nearby, puts the weights back as they were, and is Adam where rho is 0."""
 
 import math
-import threading
 
 import numpy as np
 import pytest
 import torch
 from samrec_tests import small_runs
-from torch import nn
+from samrec_tests.quadratic import NAMES, RATE, RHO, Quadratic
+from samrec_tests.small_steps import SEQUENCES, example, in_two_processes, sasrec, step_of
 
-from samrec.data.batches import pack
 from samrec.errors import ConfigError, Diverged
-from samrec.models.dropout import Dropout
-from samrec.models.losses import loss_named
-from samrec.models.sasrec import SASRec
-from samrec.optim.sam import SAM
-from samrec.training.step import Example, Step, identity
-
-RHO, RATE = 0.3, 0.1
-NAMES = ("item_embedding.weight", "position_embedding.weight", "input_norm.weight", "blocks.0.query.weight")
-
-
-class Quadratic:
-    """1/2 w.Aw over four named parameters, its passes, and the points they were taken at."""
-
-    def __init__(self, dtype=torch.float64):
-        generator = torch.Generator().manual_seed(0)
-        half = torch.randn(12, 12, generator=generator, dtype=dtype)
-        self.A = half @ half.T / 12
-        self.named = {name: nn.Parameter(torch.randn(3, generator=generator, dtype=dtype)) for name in NAMES}
-        self.points = []
-
-    @property
-    def w(self):
-        return torch.cat([parameter.detach() for parameter in self.named.values()])
-
-    def sam(self, rho=RHO, group="all"):
-        return SAM(self.named, torch.optim.SGD(self.named.values(), lr=RATE), rho=rho, group=group)
-
-    def closure(self, spoil=None):
-        def run():
-            self.points.append(self.w)
-            w = torch.cat(list(self.named.values()))
-            loss = 0.5 * w @ self.A @ w
-            for parameter, gradient in zip(
-                self.named.values(), torch.autograd.grad(loss, list(self.named.values())), strict=True
-            ):
-                parameter.grad = gradient
-            if spoil:
-                self.named[spoil].grad[0] = math.nan
-            return loss.item()
-
-        return run
-
+from samrec.optim.sam import SAM, Passes
 
 # On a quadratic, where the step is known in closed form
 
@@ -60,8 +18,8 @@ class Quadratic:
 def test_a_step_descends_with_the_gradient_of_the_point_it_climbed_to():
     bowl = Quadratic()
     w = bowl.w
-    g = bowl.A @ w
-    ascent = bowl.sam().step(bowl.closure(), bowl.closure())
+    g = bowl.g
+    ascent = bowl.sam().step(bowl.passes())
     torch.testing.assert_close(bowl.points[1], w + RHO * g / g.norm(), rtol=1e-12, atol=0)
     torch.testing.assert_close(bowl.w, w - RATE * (g + RHO * bowl.A @ g / g.norm()), rtol=1e-12, atol=0)
     assert ascent.loss == pytest.approx((0.5 * w @ g).item(), rel=1e-12)
@@ -74,10 +32,10 @@ def test_a_step_descends_with_the_gradient_of_the_point_it_climbed_to():
 def test_a_group_is_climbed_alone_and_by_its_own_norm(group, members):
     bowl = Quadratic()
     w = bowl.w
-    g = bowl.A @ w
+    g = bowl.g
     climbed = torch.zeros(12, dtype=torch.float64)
     climbed[members] = RHO * g[members] / g[members].norm()
-    ascent = bowl.sam(group=group).step(bowl.closure(), bowl.closure())
+    ascent = bowl.sam(group=group).step(bowl.passes())
     torch.testing.assert_close(bowl.points[1] - w, climbed, rtol=1e-10, atol=1e-15)
     torch.testing.assert_close(bowl.w, w - RATE * bowl.A @ (w + climbed), rtol=1e-12, atol=0)  # all descend
     assert ascent.norm == pytest.approx(g[members].norm().item(), rel=1e-12)
@@ -85,8 +43,8 @@ def test_a_group_is_climbed_alone_and_by_its_own_norm(group, members):
 
 def test_shares_of_the_ascent_are_the_blocks_shares_of_the_squared_gradient():
     bowl = Quadratic()
-    squares = (bowl.A @ bowl.w).square().view(4, 3).sum(dim=1)
-    shares = bowl.sam().step(bowl.closure(), bowl.closure()).shares
+    squares = bowl.g.square().view(4, 3).sum(dim=1)
+    shares = bowl.sam().step(bowl.passes()).shares
     assert list(shares) == ["items", "positions", "norms", "attention"]
     np.testing.assert_allclose(list(shares.values()), squares / squares.sum(), rtol=1e-12)
     assert sum(shares.values()) == pytest.approx(1, rel=1e-12)
@@ -95,8 +53,8 @@ def test_shares_of_the_ascent_are_the_blocks_shares_of_the_squared_gradient():
 def test_the_weights_descend_from_a_copy_and_not_from_a_sum_that_drifts():
     bowl = Quadratic(torch.float32)
     w = bowl.w
-    sam = SAM(bowl.named, torch.optim.SGD(bowl.named.values(), lr=0.0), rho=1e4, group="all")
-    sam.step(bowl.closure(), bowl.closure())
+    sam = SAM(bowl.named, torch.optim.SGD(bowl.named.values(), lr=0.0), rho=1e4)
+    sam.step(bowl.passes())
     assert not torch.equal(w + (bowl.points[1] - w) - (bowl.points[1] - w), w)  # a sum would have drifted
     assert torch.equal(bowl.w, w)
 
@@ -105,7 +63,7 @@ def test_a_gradient_of_zero_has_nowhere_to_climb():
     bowl = Quadratic()
     for parameter in bowl.named.values():
         parameter.data.zero_()
-    ascent = bowl.sam().step(bowl.closure(), bowl.closure())
+    ascent = bowl.sam().step(bowl.passes())
     assert len(bowl.points) == 1
     assert (ascent.loss, ascent.sharpness, ascent.norm, ascent.shares) == (0.0, 0.0, 0.0, {})
     assert torch.equal(bowl.w, torch.zeros(12, dtype=torch.float64))
@@ -119,7 +77,7 @@ def test_a_gradient_that_is_not_finite_stops_the_step_with_the_weights_as_they_w
     w = bowl.w
     first, second = (bowl.closure(spoilt if name in passes else None) for name in ("first", "second"))
     with pytest.raises(Diverged, match="finite gradient"):
-        bowl.sam(group=group).step(first, second)
+        bowl.sam(group=group).step(Passes(first, second))
     assert torch.equal(bowl.w, w)
 
 
@@ -131,7 +89,7 @@ def test_an_interrupt_in_the_second_pass_leaves_the_weights_as_they_were():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bowl.sam().step(bowl.closure(), interrupted)
+        bowl.sam().step(Passes(bowl.closure(), interrupted))
     assert torch.equal(bowl.w, w)
 
 
@@ -142,31 +100,6 @@ def test_settings_that_mean_nothing_are_refused(rho, group):
 
 
 # On the recommender
-
-
-def sasrec(dtype=torch.float32):
-    model = SASRec(30, size=8, heads=2, layers=1, max_length=10).to(dtype)
-    model.initialise(torch.Generator().manual_seed(0))
-    return model
-
-
-def example(sequences):
-    rng = np.random.default_rng(0)
-    flat = np.concatenate(sequences)
-    offsets = np.concatenate([[0], np.cumsum([len(one) for one in sequences])])
-    targets = torch.from_numpy(flat % 30 + 1)
-    candidates = torch.stack([targets, torch.from_numpy((flat + rng.integers(1, 9)) % 30 + 1)], dim=1)
-    return Example(pack(flat, offsets, max_length=10), targets, candidates)
-
-
-SEQUENCES = [np.random.default_rng(length).integers(1, 31, size=length) for length in (3, 10, 7, 2, 5, 9)]
-
-
-def step_of(model, *, rho=None, rate=0.5, replay=True, reduce=identity):
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    sam = None if rho is None else SAM(dict(model.named_parameters()), optimizer, rho=rho, group="all")
-    dropout = Dropout(rate, torch.Generator().manual_seed(0)) if rate else None
-    return Step(model, loss_named("bce"), optimizer, dropout, sam=sam, replay=replay, reduce=reduce)
 
 
 def gradients_of_both_passes(*, replay):
@@ -198,8 +131,8 @@ def test_backward_passes_a_step(rho, expected, monkeypatch):
     backward = torch.autograd.backward
     monkeypatch.setattr(torch.autograd, "backward", lambda loss: (calls.append(1), backward(loss)))
     step = step_of(sasrec(), rho=rho)
-    step.take(example(SEQUENCES))
-    assert len(calls) == step.gradients == expected
+    ascent = step.take(example(SEQUENCES))
+    assert len(calls) == ascent.gradients == step.gradients_in(1) == expected
 
 
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.2, "loss": "ce"}])
@@ -222,30 +155,6 @@ def test_training_with_fresh_dropout_at_rho_0_is_not_plain_adam(tmp_path):
 
 
 # The `reduce` hook: several processes, each with its part of the batch
-
-
-def in_two_processes(parts, rho):
-    """Take one step on each part, summing over both as processes would."""
-    barrier, sent = threading.Barrier(2, timeout=30), {}
-    models = [sasrec(torch.float64), sasrec(torch.float64)]
-    ascents = {}
-
-    def run(rank):
-        def summed(tensors):
-            sent[rank] = [tensor.clone() for tensor in tensors]
-            barrier.wait()
-            for mine, theirs in zip(tensors, sent[1 - rank], strict=True):
-                mine += theirs
-            barrier.wait()
-
-        ascents[rank] = step_of(models[rank], rho=rho, rate=0, reduce=summed).take(example(parts[rank]))
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return models, ascents
 
 
 @pytest.mark.parametrize("rho", [None, 0.5])

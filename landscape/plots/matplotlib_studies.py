@@ -1,0 +1,87 @@
+"""Figures of studies for paper: quantities over a setting, training curves, a measure against a score."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from landscape.plots.figure_data import TrendPanel, TrendsData
+from landscape.plots.matplotlib_paper import empty_figure, rules, value_axis
+from landscape.plots.style import PAPER, Style
+
+
+def study(data: TrendsData, *, style: Style = PAPER) -> Figure:
+    """Quantities over the study's setting, a panel each."""
+    return _trends_figure(data, style, dots_alone=False)
+
+
+def training(data: TrendsData, *, style: Style = PAPER) -> Figure:
+    """Training curves, a panel each of loss, validation and sharpness."""
+    return _trends_figure(data, style, dots_alone=False)
+
+
+def relation(data: TrendsData, *, style: Style = PAPER) -> Figure:
+    """A dot a run, a panel a measure."""
+    return _trends_figure(data, style, dots_alone=True)
+
+
+def _trends_figure(data: TrendsData, style: Style, *, dots_alone: bool) -> Figure:
+    with rules(style):
+        columns = style.columns(len(data.panels))
+        rows = math.ceil(len(data.panels) / columns)
+        keys = math.ceil(len(data.legend) / max(data.legend_columns, 1))
+        height = (2.0 if columns > 2 else 2.4) * rows + 0.2 + 0.17 * keys + 0.6 * data.slanted
+        figure = empty_figure(style, style.width(len(data.panels)), height, data.notes)
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(data.panels) :]:
+            axes.remove()
+        for axes, panel in zip(grid.flat, data.panels, strict=False):
+            _draw_trends(axes, panel, style)
+            if data.slanted:
+                axes.tick_params(axis="x", labelrotation=30)
+                for label in axes.get_xticklabels():
+                    label.set(ha="right", rotation_mode="anchor")
+        if data.legend:
+            handles = [
+                Line2D([], [], color=style.colour(group), marker=style.marker(group), markersize=4)
+                for _, group in data.legend
+            ]
+            for handle, (_, group) in zip(handles, data.legend, strict=True):
+                handle.set_linestyle("none" if dots_alone else style.dash(group))  # type: ignore[arg-type]
+            labels = [label for label, _ in data.legend]
+            figure.legend(handles, labels, loc="outside upper center", ncols=data.legend_columns)
+    return figure
+
+
+def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
+    for at in panel.x_breaks:
+        axes.axvline(at, color="0.55", linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
+    many = len(panel.trends) > 2 * len({trend.group for trend in panel.trends})
+    for trend in panel.trends:
+        colour = style.colour(trend.group)
+        if trend.low is not None and trend.high is not None:
+            axes.fill_between(trend.x, trend.low, trend.high, color=colour, alpha=0.18, linewidth=0)
+        if len(trend.x):
+            axes.plot(
+                trend.x, trend.y, color=colour, linestyle=style.dash(trend.group), linewidth=0.9 if many else None
+            )
+        if len(trend.dots):
+            has_line = bool(len(trend.x))
+            axes.plot(
+                *np.asarray(trend.dots).T,
+                style.marker(trend.group),
+                color=colour,
+                markersize=2.8 if has_line else 4,
+                alpha=0.85,
+                markeredgecolor="white",
+                markeredgewidth=0.4,
+                zorder=4,
+                clip_on=False,
+            )
+    axes.set_title(panel.title)
+    axes.set_xticks([at for at, _ in panel.x_ticks], [label for _, label in panel.x_ticks])
+    axes.set_xlim(*panel.x_range)
+    axes.set_xlabel(panel.x_label)
+    value_axis(axes, panel.scale, "y", panel.value_range)

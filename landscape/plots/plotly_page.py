@@ -1,0 +1,78 @@
+"""What every plotly figure shares: axes of a scale, sizes, fonts, notes, and the one HTML file it is saved to."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from landscape.errors import InvalidArgument
+from landscape.plots.saving import written_aside
+from landscape.plots.scale import Scale
+from landscape.plots.style import Style
+
+DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
+
+
+def save(figure: go.Figure, path: str | Path) -> Path:
+    """Write a figure as one HTML file with plotly inside; the file appears whole or not at all.
+
+    Raises:
+        InvalidArgument: another ending than .html.
+        StoreError: the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".html":
+        raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
+    page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="landscape", config={"displaylogo": False})
+    return written_aside(target, page.encode())
+
+
+def axis_of(scale: Scale) -> dict[str, Any]:
+    """An axis that shows a scale."""
+    return {
+        "tickvals": list(scale.ticks),
+        "ticktext": list(scale.tick_labels),
+        "range": [scale.low, scale.high],
+        "title": {"text": scale.label},
+    }
+
+
+def grid_of(panels: int, style: Style) -> tuple[int, int]:
+    """How many columns and rows so many panels take."""
+    columns = style.columns(panels)
+    return columns, math.ceil(panels / columns)
+
+
+def faint(colour: str) -> str:
+    """The colour, mostly transparent."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"
+
+
+def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: int, height: int) -> go.Figure:
+    """Sizes, font and notes; the template is named, so that the caller's default plays no part."""
+    text = style.wrapped(notes, width / 100).replace("\n", "<br>")
+    lines = text.count("<br>") + 1
+    figure.add_annotation(
+        text=text,
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=0,
+        yshift=-55,
+        xanchor="left",
+        yanchor="top",
+        align="left",
+        showarrow=False,
+        font={"size": 11, "color": "#555555"},
+    )
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
+        width=width,
+        height=height + 16 * lines,
+        margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},
+    )
+    return figure

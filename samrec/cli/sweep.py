@@ -1,0 +1,248 @@
+"""`samrec sweep`: a named experiment over seeds: trained, evaluated, measured, as tables and figures; resumable."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.cli.running import LARGEST_SEED, emit
+
+if TYPE_CHECKING:
+    from samrec.experiments.studies import Study
+    from samrec.experiments.study_folder import StudyFolder
+    from samrec.experiments.sweep import Outcome
+
+DIVERGED_OR_UNSETTLED = 3
+
+
+def sweep(
+    study: Annotated[str | None, typer.Argument(help="A named study, or grid with --vary; --list tells them.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder: a run folder a setting and seed.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1,2,3",
+    vary: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE,VALUE,...; again for more. The first ones are the baseline.")
+    ] = None,
+    base: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE for every run, such as epochs=50; again for more.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs side by side, in processes of one thread.")] = 1,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure curvature, sharpness and the generalisation gap.")
+    ] = False,
+    users: Annotated[int, typer.Option(min=1, help="Users for curvature and sharpness.")] = 2048,
+    loss: Annotated[
+        str | None, typer.Option(help="Loss for curvature and sharpness; the runs' own, ce where theirs differ.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
+    max_products: Annotated[int, typer.Option(min=1, help="Hessian products at most, for each eigenvalue.")] = 500,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of measured users, negatives, starts and noise.")
+    ] = 0,
+    extend: Annotated[bool, typer.Option("--extend", help="Add new seeds to the study that is there.")] = False,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Rebuild tables and figures from the folders; train nothing.")
+    ] = False,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
+    list_studies: Annotated[bool, typer.Option("--list", help="Tell the named studies and their questions.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Run a study: every setting over every seed, then its tables and figures.
+
+    Interrupted or killed, the same command goes on: what was finished is not repeated. Exit code 3 if a run diverged or
+    an eigenvalue did not settle (kept, marked so), 2 if a run failed.
+
+    Example: samrec sweep rho --data Beauty --seeds 1,2,3 --workers 2 --measure --out studies/rho
+    """
+    from samrec.errors import ConfigError
+    from samrec.experiments.studies import described_studies
+    from samrec.experiments.study_folder import held, open_study
+
+    if list_studies:
+        studies = described_studies()
+        width = max(map(len, studies))
+        emit(as_json, studies, "\n".join(f"{name:{width}}  {question}" for name, question in studies.items()))
+        return
+    if out is None:
+        raise ConfigError("expected --out with the study's folder, got none")
+    if tables_only and data is None and (out / "study.json").exists():
+        with held(out):
+            there = open_study(out)
+            if study not in (None, there.study.name):
+                raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
+            _show(there, [], {}, figures=figures, as_json=as_json)
+        return
+    if study is None or data is None:
+        raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
+    wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or ())
+    numbers = _seeds(seeds)
+    if dry_run:
+        cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
+        emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
+        return
+    from samrec.experiments.measure import Settings, measure_study
+    from samrec.experiments.study_folder import define
+    from samrec.experiments.sweep import sweep as run_sweep
+
+    settings = Settings(
+        users=users, loss=loss, seed=seed, tolerance=tolerance, max_products=max_products, device=device
+    )
+    command = " ".join(["samrec", *sys.argv[1:]])
+    with held(out):
+        folder = define(out, wanted, numbers, fingerprint, extend=extend)
+        outcomes: list[Outcome] = []
+        failures: dict[str, str] = {}
+        if not tables_only:
+            outcomes = run_sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
+            if measure:
+                failures = measure_study(
+                    folder, data=data, data_dir=data_dir, settings=settings, workers=workers, command=command
+                )
+        _show(folder, outcomes, failures, figures=figures, as_json=as_json)
+
+
+def _wanted(
+    study: str, data: str, data_dir: Path | None, vary: Sequence[str], base: Sequence[str]
+) -> tuple["Study", str]:
+    """The study as asked for, and the fingerprint of its data."""
+    from samrec.config import make_config
+    from samrec.data.catalog import open_data
+    from samrec.errors import ConfigError
+    from samrec.experiments.studies import study_named
+
+    fields: dict[str, Any] = {}
+    for text in base:
+        name, value = _assignment(text, "--base")
+        if name in ("data", "seed"):
+            raise ConfigError(f"expected --{'data' if name == 'data' else 'seeds'} for {name}, got --base {text}")
+        fields[name] = _value(value)
+    grid = {name: [_value(v) for v in values.split(",")] for name, values in (_assignment(v, "--vary") for v in vary)}
+    where = str(Path(data).resolve()) if Path(data).is_file() else data
+    wanted = study_named(study, make_config(data=where, **fields), grid)
+    return wanted, open_data(data, data_dir=data_dir).fingerprint
+
+
+def _show(
+    folder: "StudyFolder", outcomes: Sequence["Outcome"], failures: dict[str, str], *, figures: bool, as_json: bool
+) -> None:
+    """Write tables, draw figures, print, and leave with the code the outcomes ask for."""
+    from samrec.errors import RunError
+    from samrec.experiments.study_figures import draw_study, rebuild_tables
+    from samrec.experiments.table import rich_tables
+
+    values, sections, tables = rebuild_tables(folder)
+    drawn = draw_study(folder) if figures else []
+    runs = [{"run": run.name, "cell": run.planned.cell, "seed": run.planned.seed, "status": run.status,
+             "stopped": run.record.get("stopped"), "values": dict(run.values)} for run in values.runs]  # fmt: skip
+    payload = {
+        "study": folder.study.name,
+        "folder": folder.path,
+        "trained": [outcome.run for outcome in outcomes if outcome.worked],
+        "runs": runs,
+        "tables": {section.title: [section.header, *section.rows] for section in sections},
+        "files": [*tables, *drawn],
+        "failed": {outcome.run: outcome.message for outcome in outcomes if outcome.status == "failed"} | failures,
+        "unsettled": values.unsettled,
+    }
+    emit(as_json, payload, rich_tables(sections))
+    if not as_json:
+        print(f"tables   {folder.path / 'tables'}\nstore    {folder.store}")
+        if drawn:
+            print(f"figures  {folder.path / 'figures'}")
+    for outcome in outcomes:
+        if outcome.status != "finished":
+            print(f"{outcome.run} {outcome.status}: {outcome.message}", file=sys.stderr)
+            if outcome.bug:
+                print(outcome.bug, file=sys.stderr)
+    for run, why in failures.items():
+        print(f"{run} not measured: {why}", file=sys.stderr)
+    if values.unsettled:
+        print(f"did not settle: {', '.join(values.unsettled)}", file=sys.stderr)
+    if failed := [outcome.run for outcome in outcomes if outcome.status == "failed"] + list(failures):
+        if any(outcome.bug for outcome in outcomes):
+            raise RuntimeError(f"bugs in {', '.join(outcome.run for outcome in outcomes if outcome.bug)}, see above")
+        raise RunError(f"expected every run to come to its end, got {len(failed)} that failed: {', '.join(failed)}")
+    if values.unsettled or any(run.status == "diverged" for run in values.runs):
+        raise typer.Exit(DIVERGED_OR_UNSETTLED)
+
+
+def _cost(
+    study: "Study",
+    seeds: Sequence[int],
+    out: Path,
+    data: str,
+    data_dir: Path | None,
+    fingerprint: str,
+    workers: int,
+    device: str,
+) -> dict[str, Any]:
+    """What a sweep would take to the caps, from two steps of every cell on one thread."""
+    import torch
+
+    from landscape.devices import choose_device
+    from samrec.data.catalog import open_data
+    from samrec.experiments.study_folder import StudyFolder
+    from samrec.experiments.sweep import done
+    from samrec.training.cost import estimate_cost
+
+    torch.set_num_threads(1)
+    folder = StudyFolder(out, study, tuple(seeds), fingerprint)
+    left = [planned for planned in folder.runs if done(folder, planned) is None]
+    interactions = open_data(data, data_dir=data_dir)
+    seconds: dict[str, float] = {}
+    gradients: dict[str, int] = {}
+    for cell in study.cells:
+        if cell.label in {planned.cell for planned in left}:
+            cost = estimate_cost(cell.config, interactions, device=choose_device(device))
+            seconds[cell.label] = cost["seconds_an_epoch_without_validation"]
+            gradients[cell.label] = cost["gradients_to_the_cap"]
+    total = sum(seconds[planned.cell] * planned.config.epochs for planned in left)
+    return {
+        "study": study.name,
+        "runs": len(folder.runs),
+        "runs_left": len(left),
+        "fields_that_vary": list(study.varies),
+        "seconds_an_epoch_without_validation": seconds,
+        "gradients_to_the_caps": sum(gradients[planned.cell] for planned in left),
+        "hours_to_the_caps_at_most": round(total / workers / 3600, 3),
+    }
+
+
+def _seeds(text: str) -> list[int]:
+    from samrec.errors import ConfigError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"expected whole numbers separated by commas for --seeds, got {text!r}") from None
+
+
+def _assignment(text: str, option: str) -> tuple[str, str]:
+    from samrec.errors import ConfigError
+
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"expected FIELD=VALUE for {option}, got {text!r}")
+    return name.strip().replace("-", "_"), value
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null as JSON has them; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {what:,.3g}" for name, what in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value) if isinstance(value, str) else f"{value:,}"

@@ -1,0 +1,147 @@
+"""The reference book: what others published for the same data, model, loss and protocol, and where a score stands.
+
+`published.csv` holds their rows, each with its source: full ranking on the test item of leave-one-out, seen items
+masked. A data set is known by the fingerprint of its content, never by its name. The spread between rows of one model
+is code and chance, not data. Where data, model, loss or protocol differ from all rows, the book says nothing.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from samrec.evaluation.protocol import conditions_of
+
+DATA_SETS = {  # fingerprints of the files that the S3-Rec authors published (`Interactions.fingerprint`)
+    "7b08591813eef9621998958d0c4f689305d1c0e3dd22e79da8a5e54f9a2c4c81": "Beauty",
+    "dffa14240e8b22fd81ec12e8d525078805bac429e8708a603837a2f6b58d5576": "Sports_and_Outdoors",
+    "7334c1146db13172c586a3f979821525922f5a26b82e4131535ce51c2af4b5f9": "Toys_and_Games",
+    "d8403309c6e97980cffa3620fcb06f972479c2ee48776ab086e79e7e5203ab03": "Yelp",
+}
+REPRODUCED: Mapping[tuple[str, str, str], Mapping[str, tuple[str, str]]] = {
+    # where a score, rounded to a bound's digits, counts as a reproduction: wider than the rows, for other stop rules
+    ("Beauty", "SASRec", "bce"): {"HR@10": (".055", ".0625"), "NDCG@10": (".029", ".034")},
+    ("Sports_and_Outdoors", "SASRec", "bce"): {"HR@10": (".031", ".035"), "NDCG@10": (".0165", ".019")},
+    ("Toys_and_Games", "SASRec", "bce"): {"HR@10": (".065", ".072"), "NDCG@10": (".032", ".040")},
+    ("Yelp", "SASRec", "bce"): {"HR@10": (".025", ".028"), "NDCG@10": (".012", ".014")},
+}
+MODELS = {"sasrec": "SASRec", "cl4srec": "CL4SRec", "s3rec": "S3Rec"}  # our methods by the names in the rows
+LOSSES = ("bce", "ce")  # bce: one negative a target
+DIGITS = 4  # of the published numbers
+
+Verdict = Literal["inside", "above", "below"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one source reported."""
+
+    metrics: Mapping[str, float]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one metric stands."""
+
+    value: float
+    low: float  # of the published values
+    high: float
+    sources: int  # that report this metric
+    verdict: Verdict
+    standard_errors_away: float  # from the nearer end, in our own standard errors; 0 inside
+    reproduced: tuple[float, float] | None = None  # the range that counts as a reproduction, where one is known
+    reproduced_verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookEntry:
+    """A run's metrics against all published rows of its data set, model and loss."""
+
+    data: str
+    model: str
+    loss: str
+    metrics: dict[str, Place]
+    sources: tuple[str, ...]
+
+
+def look_up(
+    config: Mapping[str, Any],
+    conditions: Mapping[str, str],
+    metrics: Mapping[str, float],
+    standard_errors: Mapping[str, float],
+) -> BookEntry | None:
+    """Compare, or None where nothing was published for the same.
+
+    Args:
+        config: the run's resolved configuration; options that are not the published method's rule it out.
+        conditions: the protocol of the scores.
+        metrics: the scores.
+        standard_errors: theirs.
+    """
+    data = DATA_SETS.get(conditions["data"])
+    model, loss = published_method(config)
+    if (
+        data is None
+        or model is None
+        or dict(conditions) != conditions_of(conditions["data"], "leave-one-out, test", keep_seen=False)
+    ):
+        return None
+    rows = _book().get((data, model, loss), [])
+    places = {}
+    for name, value in metrics.items():
+        found = [row.metrics[name] for row in rows if name in row.metrics]
+        if found:
+            places[name] = _place(
+                value, standard_errors[name], found, REPRODUCED.get((data, model, loss), {}).get(name)
+            )
+    return BookEntry(data, model, loss, places, tuple(row.source for row in rows)) if places else None
+
+
+def published_method(config: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The model and loss under which rows may speak of this configuration; no model where none may."""
+    model, loss = MODELS.get(str(config.get("method"))), str(config.get("loss"))
+    is_another = (
+        bool(config.get("sam"))
+        or loss not in LOSSES
+        or (loss == "bce" and config.get("negative_count") not in (None, 1))
+        or config.get("data_fraction") not in (None, 1)
+    )
+    return (None if is_another else model), loss
+
+
+def _place(value: float, error: float, published: list[float], reproduced: tuple[str, str] | None) -> Place:
+    low, high = min(published), max(published)
+    verdict = _verdict(value, f"{low:.{DIGITS}f}", f"{high:.{DIGITS}f}")
+    outside = {"inside": 0.0, "above": value - high, "below": low - value}[verdict]
+    return Place(
+        value,
+        low,
+        high,
+        len(published),
+        verdict,
+        standard_errors_away=outside / error if outside else 0.0,
+        reproduced=None if reproduced is None else (float(reproduced[0]), float(reproduced[1])),
+        reproduced_verdict=None if reproduced is None else _verdict(value, *reproduced),
+    )
+
+
+def _verdict(value: float, low: str, high: str) -> Verdict:
+    """Against bounds as they are written: a value counts with as many digits as the bound has."""
+    if round(value, len(low.partition(".")[2])) < float(low):
+        return "below"
+    return "above" if round(value, len(high.partition(".")[2])) > float(high) else "inside"
+
+
+@cache
+def _book() -> dict[tuple[str, str, str], list[Row]]:
+    book: dict[tuple[str, str, str], list[Row]] = {}
+    text = (files("samrec.evaluation") / "published.csv").read_text(encoding="utf-8")
+    for line in csv.DictReader(text.splitlines()):
+        key = line.pop("dataset"), line.pop("model"), line.pop("loss")
+        source = line.pop("source")
+        metrics = {name: float(value) for name, value in line.items() if value}
+        book.setdefault(key, []).append(Row(metrics, source))
+    return book

@@ -1,0 +1,263 @@
+"""Measure the runs of a study: both ends of the spectrum, sharpness, and the generalisation gap, into its store.
+
+All runs are measured on the same users and negatives, with the same starts and noise. The generalisation gap is
+
+    gap = L_test - L_train        positive: worse on what it has not seen (some texts use the opposite sign)
+
+both losses being full cross-entropy over all items with dropout off, whatever a run was trained with: L_train over the
+training targets of the users it was trained on, L_test over every user's test target. What the store holds of the same
+weights and settings is not measured again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landscape.curvature.power import eigenpairs_of
+from landscape.describe import checkpoint_record
+from landscape.errors import LandscapeError, WorkerDied
+from landscape.objective import loss_at
+from landscape.parameters import content_hash
+from landscape.progress import progress
+from landscape.records import Checkpoint, Eigenpairs, SharpnessReport, Table
+from landscape.sharpness.summary import sharpness_report
+from landscape.store import Store
+from samrec.data.catalog import open_data
+from samrec.data.interactions import Interactions
+from samrec.data.split import training_sequences
+from samrec.errors import ConfigError, SamrecError
+from samrec.experiments.study_folder import PlannedRun, StudyFolder
+from samrec.experiments.sweep import answers
+from samrec.models.losses import loss_named
+from samrec.objective import SequenceObjective, load
+from samrec.training.checkpoint import Run
+from samrec.training.trainer import rows_trained_on
+
+COMMON_LOSS = "ce"
+GAPS = "generalisation"  # the table of the store's /studies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is measured of every run."""
+
+    users: int | None = 2048  # for curvature and sharpness, drawn from `seed`; the gap takes all
+    loss: str | None = None  # for curvature and sharpness: the runs' own, or "ce" where theirs differ
+    seed: int = 0
+    tolerance: float = 1e-3
+    max_products: int = 500  # an eigenpair
+    pairs: int = 20  # of noise, antithetic
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(f"expected a relative tolerance between 0 and 1, got {self.tolerance}")
+        for name, least in (("users", 1), ("max_products", 1), ("pairs", 2), ("seed", 0)):
+            if (number := getattr(self, name)) is not None and number < least:
+                raise ConfigError(f"expected {name.replace('_', ' ')} of at least {least}, got {number}")
+        if self.loss is not None:
+            loss_named(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Both losses of one run on the common objective."""
+
+    training_loss: float
+    test_loss: float
+    training_targets: int
+    test_targets: int
+
+    @property
+    def gap(self) -> float:
+        """Test minus training."""
+        return self.test_loss - self.training_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that was measured of one run."""
+
+    checkpoint: Checkpoint
+    eigenpairs: Eigenpairs
+    sharpness: SharpnessReport
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """A run that could not be measured, and why: its loss or its scores are not finite, or it cannot be read."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringTask:
+    """Measures runs; nothing is written by a worker."""
+
+    folder: Path
+    data: str
+    data_dir: Path | None
+    settings: Settings
+    command: str
+
+    def open(self) -> Callable[[PlannedRun], Measured | Unmeasured]:
+        """The function that measures one run."""
+        interactions = open_data(self.data, data_dir=self.data_dir)
+        source = interactions.source if Path(interactions.source).is_file() else self.data
+
+        def measure(planned: PlannedRun) -> Measured | Unmeasured:
+            try:
+                return measured(planned)
+            except (SamrecError, LandscapeError) as error:
+                return Unmeasured(" ".join(str(error).split()))
+
+        def measured(planned: PlannedRun) -> Measured:
+            s, name, folder = self.settings, planned.name, self.folder / planned.name
+            objective = load(
+                f"{folder}@best",
+                users=users_of(s, interactions),
+                loss=s.loss,
+                seed=s.seed,
+                device=s.device,
+                data=source,
+            )
+            shared: dict[str, Any] = {"name": name, "checkpoint": name, "seed": s.seed, "command": self.command}
+            pairs = eigenpairs_of(objective, tolerance=s.tolerance, max_products=s.max_products, **shared)
+            report = sharpness_report(objective, pairs=s.pairs, eigenpairs=pairs, **shared)
+            gap = generalisation_gap(Run(folder), interactions, device=str(objective.device))
+            return Measured(checkpoint_record(objective, name), pairs, report, gap)
+
+        return measure
+
+
+def measure_study(
+    study: StudyFolder,
+    *,
+    data: str,
+    data_dir: Path | None = None,
+    settings: Settings | None = None,
+    workers: int = 1,
+    command: str = "",
+) -> dict[str, str]:
+    """Measure every finished run and keep it in the study's store. Call it while the folder is `held`.
+
+    Returns:
+        Runs that could not be measured, each with why.
+    """
+    finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
+    if not finished:
+        return {}
+    losses = {run.config.loss for _, run in finished}
+    settings = settings or Settings()
+    settings = replace(settings, loss=settings.loss or (losses.pop() if len(losses) == 1 else COMMON_LOSS))
+    interactions = open_data(data, data_dir=data_dir)
+    failures: dict[str, str] = {}
+    with Store.write(study.store) as store:
+        waiting = [planned for planned, run in finished if not is_measured(store, run, settings, interactions)]
+        task = MeasuringTask(study.path.resolve(), data, data_dir, settings, command)
+        with progress(f"measuring {study.study.name}", len(finished)) as advance:
+            advance(len(finished) - len(waiting))
+            for planned, answer in answers(task, waiting, workers):
+                if isinstance(answer, WorkerDied):
+                    failures[planned.name] = " ".join(str(answer).split())
+                elif isinstance(answer, Unmeasured):
+                    failures[planned.name] = answer.why
+                else:
+                    keep(store, study, answer)
+                advance(1, last=planned.name)
+    return failures
+
+
+def finished_run(study: StudyFolder, planned: PlannedRun) -> Run | None:
+    """A run that has come to its end without diverging."""
+    run = study.run(planned)
+    return run if run is not None and run.record["status"] == "finished" else None
+
+
+def is_measured(store: Store, run: Run, settings: Settings, interactions: Interactions) -> bool:
+    """Whether the store holds everything of these weights under these settings."""
+    name = run.name
+    kinds: tuple[Any, ...] = ("checkpoints", "curvature", "sharpness")
+    if not all(name in store.names(kind) for kind in kinds) or name not in gaps_of(store):
+        return False
+    pairs, report = store.eigenpairs(name), store.sharpness(name)
+    settled = pairs.converged | (pairs.products >= settings.max_products)
+    wanted = {
+        "data": interactions.fingerprint,
+        "loss": settings.loss,
+        "split": "train",
+        "seed": settings.seed,
+        "units": users_of(settings, interactions) or np.count_nonzero(interactions.lengths > 3),
+    }
+    return (
+        store.checkpoint(name).hash == content_hash(dict(run.load_model().named_parameters()))
+        and all(
+            record.provenance.objective.get(key) == value for key, value in wanted.items() for record in (pairs, report)
+        )
+        and pairs.tolerance == settings.tolerance
+        and bool(settled.all())
+        and {m.setting["pairs"] for m in report.measures if m.measure == "average_case"} == {settings.pairs}
+    )
+
+
+def keep(store: Store, study: StudyFolder, measured: Measured) -> None:
+    """Put one run's measurements into the store, its gap last: with it the run counts as measured."""
+    name = measured.checkpoint.name
+    store.add_checkpoint(measured.checkpoint, replacing=[("curvature", name), ("sharpness", name)])
+    store.add_eigenpairs(measured.eigenpairs, replace=True)
+    store.add_sharpness(measured.sharpness, replace=True)
+    gaps = {**gaps_of(store), name: measured.gap}
+    store.add_table(
+        "studies", gaps_table({planned.name: gaps[planned.name] for planned in study.runs if planned.name in gaps})
+    )
+
+
+def gaps_table(gaps: dict[str, Gap]) -> Table:
+    """The gaps as a table, a row a run."""
+    fields = ("training_loss", "test_loss", "gap", "training_targets", "test_targets")
+    columns = {field: np.array([getattr(gap, field) for gap in gaps.values()]) for field in fields}
+    about = {"loss": COMMON_LOSS, "gap": "test_loss - training_loss"}
+    return Table(GAPS, {"run": np.array(list(gaps), dtype=np.str_), **columns}, about)
+
+
+def gaps_of(store: Store) -> dict[str, Gap]:
+    """The gaps a store holds, by run."""
+    if GAPS not in store.names("studies"):
+        return {}
+    c = store.table("studies", GAPS).columns
+    fields = ("training_loss", "test_loss", "training_targets", "test_targets")
+    return {str(run): Gap(*row) for run, *row in zip(c["run"], *(c[field].tolist() for field in fields), strict=True)}
+
+
+def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "cpu") -> Gap:
+    """Both losses on the common objective, with the run's best weights. Two passes over the data, one without inputs
+    but the newest: each scores every item at every target.
+    """
+    model = run.load_model("best")
+    train, test = (
+        SequenceObjective(model, interactions, loss=COMMON_LOSS, split=split, device=device)
+        for split in ("train", "test")
+    )
+    sequences = training_sequences(interactions, max_length=run.config.max_length)
+    learnt = sequences.users[rows_trained_on(run.config, np.arange(len(sequences)))]
+    at_train, at_test = loss_at(train, train.weights), loss_at(test, test.weights)
+    own = np.isin(np.concatenate([chunk.users for chunk in train.chunks]), learnt)
+    targets = at_train.counts[own].sum()
+    return Gap(float(at_train.sums[own].sum() / targets), at_test.value, int(targets), int(at_test.counts.sum()))
+
+
+def users_of(settings: Settings, interactions: Interactions) -> int | None:
+    """How many users are drawn, or None where that would be all of those with a training target."""
+    usable = int(np.count_nonzero(interactions.lengths > 3))
+    return None if settings.users is None or settings.users >= usable else settings.users
+
+
+def unsettled(store: Store, names: Sequence[str]) -> list[str]:
+    """Eigenpairs that did not reach their tolerance, as "run lambda_min"."""
+    held = set(store.names("curvature"))
+    records = [store.eigenpairs(name) for name in names if name in held]
+    return [f"{r.name} {label}" for r in records for label, ok in zip(r.labels, r.converged, strict=True) if not ok]

@@ -1,0 +1,287 @@
+"""Named experiments: functions that change a few fields of a base configuration, each in the name of one question.
+
+A study is a list of cells, each to be run over several seeds. The first cell is the baseline; every other one is
+compared with the cell it is `against`: the one that differs from it in what the question asks about. SAM runs get twice
+the base's cap on epochs, so that it is patience that ends them.
+"""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from samrec.config import RunConfig, make_config
+from samrec.errors import ConfigError
+
+RHO = 0.1  # the paper's first experiment
+RHOS = (0.001, 0.01, 0.1, 1.0, 10.0)  # the paper's sweep: the first should do nothing, the last should hurt
+FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)  # the paper has .6 and .8
+ASAM_RHO = 0.5  # on ASAM's own scale (Kwon et al. 2021)
+DROPOUTS = (0.0, 0.2, 0.5)
+WEIGHT_DECAYS = (0.0, 0.01, 0.1)  # times the learning rate a step
+L2S = (0.0, 1e-5, 1e-4)  # half of it times ||w||^2: with ||w|| about 100 the last adds .5 to the loss
+FAMILY: tuple[dict[str, Any], ...] = (
+    {},
+    {"rho": ASAM_RHO, "asam": True},
+    {"sam_period": 5},  # LookSAM
+    {"sam_period": 5, "sam_between": "plain"},
+    {"sam_users": 64},
+    {"sam_group": "body"},
+    {"sam_group": "embeddings"},
+)
+CONTRASTIVE = "cl4srec"
+GRID = "grid"
+FIELDS = RunConfig.model_fields
+LOSSES: tuple[str, ...] = get_args(FIELDS["loss"].annotation)
+TOLD = {
+    *("method", "rho", "sam", "optimizer", "momentum", "weight_decay", "l2", "asam", "asam_eta", "sam_group"),
+    *("sam_dropout", "sam_users", "sam_period", "sam_between", "sam_alpha", "rho_schedule", "rho_epochs", "rho_factor"),
+}  # fields that the configuration's name may tell
+SWITCHES: dict[str, dict[str, Any]] = {  # what a changed field resets, unless given too: the configuration fills it in
+    "rho": {"sam": False},
+    "loss": {"negative_count": None, "gbce_t": None},
+    "method": {"contrast": None},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One setting of a study, to be run once a seed."""
+
+    label: str  # what tables call it
+    config: RunConfig  # with the base's seed
+    against: str | None = None  # the label of the cell it is compared with; None for the baseline
+    setting: float | None = None  # its place on the study's axis
+    line: str = ""  # cells of one line differ along the axis alone
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a folder's name."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower().replace("e+", "e")).strip("-.")
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """An experiment: its question and its cells."""
+
+    name: str
+    question: str
+    cells: tuple[Cell, ...]
+    axis: str | None = None  # the field figures have on their horizontal axis
+
+    def __post_init__(self) -> None:
+        slugs = Counter(cell.slug for cell in self.cells)
+        if twice := [slug for slug, count in slugs.items() if count > 1]:
+            raise ConfigError(
+                f"expected settings that differ in study {self.name}, got {twice[0]} {slugs[twice[0]]} times"
+            )
+        labels = [cell.label for cell in self.cells]
+        assert all(cell.against is None or cell.against in labels for cell in self.cells)
+
+    @property
+    def baseline(self) -> Cell:
+        """What the question is asked against."""
+        return self.cells[0]
+
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """The fields in which its cells differ."""
+        every = [cell.config.without_seed for cell in self.cells]
+        return tuple(name for name in every[0] if len({repr(fields[name]) for fields in every}) > 1)
+
+
+def sam(base: RunConfig) -> Study:
+    """Does SAM help, at equal epochs, equal gradients and equal time?"""
+    cells = [_cell(base, ()), _cell(with_sam(base), ())]
+    return Study("sam", _question(sam), _all_against_first(cells))
+
+
+def rho(base: RunConfig) -> Study:
+    """Which radius of SAM helps, and what does it do to curvature and sharpness?"""
+    cells = [_cell(base, (), axis="rho"), *(_cell(with_sam(base, radius), (), axis="rho") for radius in RHOS)]
+    return Study("rho", _question(rho), _all_against_first(cells), axis="rho")
+
+
+def data_fraction(base: RunConfig) -> Study:
+    """Does SAM help more where there is less to learn from?
+
+    Cap and patience are counted in passes over all of the data: with a fifth of it both are five times as many epochs,
+    so that every share has the same number of steps to get better in before it is stopped.
+    """
+    cells = []
+    for share in reversed(FRACTIONS):
+        longer = {
+            "data_fraction": share,
+            "epochs": round(base.epochs / share),
+            "patience": round(base.patience / share),
+        }
+        shared = changed(base, **longer)
+        some = _with_and_without_sam(shared, ("data_fraction",), axis="data_fraction")
+        if base.method != CONTRASTIVE:
+            contrastive = changed(shared, method=CONTRASTIVE)
+            some.append(_cell(contrastive, ("data_fraction",), axis="data_fraction", against=some[0]))
+        cells += some
+    return Study("data-fraction", _question(data_fraction), tuple(cells), axis="data_fraction")
+
+
+def dropout(base: RunConfig) -> Study:
+    """Does SAM still help beside dropout, or instead of it?"""
+    return _beside("dropout", dropout, base, "dropout", (base.dropout, *DROPOUTS))
+
+
+def loss(base: RunConfig) -> Study:
+    """Does SAM add anything to a better loss?"""
+    cells: list[Cell] = []
+    for name in dict.fromkeys((base.loss, *LOSSES)):
+        cells += _with_and_without_sam(changed(base, loss=name), ("loss",), plain_against=cells[0] if cells else None)
+    return Study("loss", _question(loss), tuple(cells))
+
+
+def weight_decay(base: RunConfig) -> Study:
+    """Does SAM still help beside decoupled weight decay, or instead of it?"""
+    return _beside("weight-decay", weight_decay, changed(base, optimizer="adamw"), "weight_decay", WEIGHT_DECAYS)
+
+
+def l2(base: RunConfig) -> Study:
+    """Does SAM still help beside an L2 term in the loss, or instead of it?"""
+    return _beside("l2", l2, base, "l2", L2S)
+
+
+def sam_family(base: RunConfig) -> Study:
+    """Which member of SAM's family helps, and at which cost?"""
+    cells = [_cell(base, ())]
+    cells += [_cell(changed(with_sam(base), **fields), ()) for fields in FAMILY]
+    return Study("sam-family", _question(sam_family), _all_against_first(cells))
+
+
+def methods(base: RunConfig) -> Study:
+    """How do SASRec, SAMRec and CL4SRec compare, and does SAM add to contrast?"""
+    plain = _with_and_without_sam(base, ())
+    contrastive = _with_and_without_sam(changed(base, method=CONTRASTIVE), (), plain_against=plain[0])
+    return Study("methods", _question(methods), (*plain, *contrastive))
+
+
+STUDIES: dict[str, Callable[[RunConfig], Study]] = {
+    "sam": sam,
+    "rho": rho,
+    "data-fraction": data_fraction,
+    "dropout": dropout,
+    "weight-decay": weight_decay,
+    "l2": l2,
+    "loss": loss,
+    "sam-family": sam_family,
+    "methods": methods,
+}
+
+
+def study_named(name: str, base: RunConfig, vary: Mapping[str, Sequence[Any]] | None = None) -> Study:
+    """A named study of this base, or the grid over what `vary` lists.
+
+    Raises:
+        ConfigError: no such study, a grid without fields or fields without a grid, a value a field cannot have.
+    """
+    if name == GRID:
+        return grid(base, vary or {})
+    if vary:
+        raise ConfigError(f"expected fields to vary with the study {GRID!r} alone, got them with {name!r}")
+    if name not in STUDIES:
+        raise ConfigError(f"expected a study out of {', '.join([*STUDIES, GRID])}, got {name!r}")
+    return STUDIES[name](base)
+
+
+def described_studies() -> dict[str, str]:
+    """The question of every named study."""
+    return {name: _question(function) for name, function in STUDIES.items()}
+
+
+def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
+    """Every combination of the values given, the first one being the baseline; nothing else changes."""
+    if not vary:
+        raise ConfigError("expected fields to vary, such as rho=0,0.05,0.1, got none")
+    for name, values in vary.items():
+        if name in ("seed", "data") or name not in FIELDS:
+            known = [field for field in FIELDS if field not in ("seed", "data")]
+            raise ConfigError(f"expected a field out of {', '.join(known)}, got {name!r}")
+        if len(values) < 2:
+            raise ConfigError(f"expected at least two values of {name}, got {', '.join(map(str, values))}")
+    settings = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+    configs = [changed(base, **setting) for setting in settings]
+    numeric = [name for name in vary if all(_is_number(getattr(config, name)) for config in configs)]
+    axis = numeric[0] if numeric else None
+    cells = [_cell(config, tuple(vary), axis=axis) for config in configs]
+    if len({cell.label for cell in cells}) < len(cells):  # a name that does not tell a field after all
+        cells = [_cell(config, tuple(vary), axis=axis, told=frozenset()) for config in configs]
+    return Study(GRID, f"Every combination of {' and '.join(vary)}.", _all_against_first(cells), axis=axis)
+
+
+def changed(base: RunConfig, **fields: Any) -> RunConfig:
+    """The base with these fields instead; SAM is on exactly where rho is not 0, unless `sam` says otherwise."""
+    reset = {other: value for name in fields for other, value in SWITCHES.get(name, {}).items()}
+    return make_config(**{**base.model_dump(), **reset, **fields})
+
+
+def with_sam(base: RunConfig, radius: float = RHO) -> RunConfig:
+    """The base trained with SAM, its cap doubled."""
+    return changed(base, rho=radius, epochs=2 * base.epochs)
+
+
+def _beside(
+    name: str, question: Callable[[RunConfig], Study], base: RunConfig, field: str, values: Sequence[float]
+) -> Study:
+    """Plain and SAM at every value of one field; plain cells against the base's own value, which comes first."""
+    cells: list[Cell] = []
+    for value in dict.fromkeys(values):
+        plain_against = cells[0] if cells else None
+        cells += _with_and_without_sam(
+            changed(base, **{field: value}), (field,), axis=field, plain_against=plain_against
+        )
+    return Study(name, _question(question), tuple(cells), axis=field)
+
+
+def _with_and_without_sam(
+    base: RunConfig, shown: tuple[str, ...], *, axis: str | None = None, plain_against: Cell | None = None
+) -> list[Cell]:
+    plain = _cell(base, shown, axis=axis, against=plain_against)
+    return [plain, _cell(with_sam(base), shown, axis=axis, against=plain)]
+
+
+def _cell(
+    config: RunConfig,
+    shown: tuple[str, ...],
+    *,
+    axis: str | None = None,
+    against: Cell | None = None,
+    told: Collection[str] = TOLD,
+) -> Cell:
+    """A cell named by its method and the fields shown; what is on the axis is no part of its line's name."""
+    extras = {name: f"{name.replace('_', ' ')} {_plain(getattr(config, name))}" for name in shown if name not in told}
+    along = config if axis is None else config.model_copy(update={axis: FIELDS[axis].default})
+    method = [along.name] if axis != "rho" else [config.method] if "method" in shown else []
+    return Cell(
+        label=", ".join([config.name, *extras.values()]),
+        config=config,
+        against=against.label if against else None,
+        setting=None if axis is None else float(getattr(config, axis)),
+        line=", ".join([*method, *(text for name, text in extras.items() if name != axis)]),
+    )
+
+
+def _all_against_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    first, *others = cells
+    compared = [Cell(c.label, c.config, first.label, c.setting, c.line) for c in others]
+    return (first, *compared)
+
+
+def _question(function: Callable[[RunConfig], Study]) -> str:
+    assert function.__doc__
+    return function.__doc__.partition("\n")[0]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if _is_number(value) else str(value)

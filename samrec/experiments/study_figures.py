@@ -1,0 +1,82 @@
+"""A study's tables and figures: read from its folders, written as files, handed to its store, drawn from there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from landscape.records import Table
+from landscape.store import Store
+from samrec.experiments.comparison_tables import history_table
+from samrec.experiments.figures import ENDINGS
+from samrec.experiments.members import Member
+from samrec.experiments.study_folder import StudyFolder
+from samrec.experiments.study_sections import study_sections
+from samrec.experiments.study_tables import study_tables
+from samrec.experiments.study_values import StudyValues, read_values
+from samrec.experiments.table import Section
+from samrec.experiments.table_files import write_tables
+
+CURVATURE = ("λ_max", "λ_min")
+SHARPNESS = ("SAM ρ=0.1", "mean σ=0.01", "λ_max‖w‖²", "SAM ρ=0.5 |w|", "mean σ=0.1 |w|", "generalisation gap")
+RELATED = ("λ_max", "SAM ρ=0.1", "mean σ=0.01", "λ_max‖w‖²", "SAM ρ=0.5 |w|", "mean σ=0.1 |w|")
+MOST_CURVES = 12  # runs in one picture; of more, the first seed of every cell
+
+
+def rebuild_tables(study: StudyFolder) -> tuple[StudyValues, list[Section], list[Path]]:
+    """Write the tables from the run folders (and the measurements, where there are any); returns also the files."""
+    values = read_values(study)
+    tables = study_tables(values)
+    sections = study_sections(tables, values.unsettled)
+    written = write_tables(study.path / "tables", "study", tables, sections)
+    hand_over(study, values, tables)
+    return values, sections, written
+
+
+def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Table]) -> None:
+    """Put the tables and every run's history into the store, so that drawing needs nothing else."""
+    with Store.write(study.store) as store:
+        for table in tables.values():
+            store.add_table("studies", table)
+        for found in values.runs:
+            if found.run is not None and found.run.history():
+                stopped = str(found.record.get("stopped") or "")
+                table = history_table(Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped))
+                best = (found.record.get("best") or {}).get("epoch", -1)
+                store.add_table("histories", Table(found.name, table.columns, {**table.attributes, "best_epoch": best}))
+
+
+def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html")) -> list[Path]:
+    """Draw what the store has numbers for, a file an ending; returns the files."""
+    from landscape.plots import matplotlib_figures, plotly_figures, prepare
+
+    folder = study.path / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    store = Store.read(study.store)
+    quantities = _known(store, "values", "quantity")
+    figures: dict[str, tuple[str, Callable[[], Any]]] = {}
+    for name, wanted in (("scores", ("HR@10", "NDCG@10")), ("curvature", CURVATURE), ("sharpness", SHARPNESS)):
+        if shown := [quantity for quantity in wanted if quantity in quantities]:
+            figures[name] = ("study", lambda shown=shown: prepare.prepare_study(store, shown))  # type: ignore[misc]
+    names = set(store.names("histories"))
+    own = [planned.name for planned in study.runs if planned.name in names]
+    if own := own if len(own) <= MOST_CURVES else own[: len(study.study.cells)]:
+        figures["training"] = ("training", lambda: prepare.prepare_training(store, own))
+    if measures := [name for name in RELATED if name in _known(store, "relations", "measure")]:
+        figures["relation"] = ("relation", lambda: prepare.prepare_relation(store, measures))
+        figures["relation-gap"] = (
+            "relation",
+            lambda: prepare.prepare_relation(store, measures, target="generalisation gap"),
+        )
+    for name, (kind, prepared) in figures.items():
+        data = prepared()
+        for ending in endings:
+            drawers = plotly_figures if ending == ".html" else matplotlib_figures
+            written.append(drawers.save(getattr(drawers, kind)(data), folder / f"{name}{ending}"))
+    return written
+
+
+def _known(store: Store, table: str, column: str) -> set[str]:
+    if table not in store.names("studies"):
+        return set()
+    return set(store.table("studies", table).columns[column].tolist())

@@ -1,0 +1,188 @@
+"""The tables of a study laid out for people: cells as text, with notes that say what each number is and is not.
+
+From the plain tables of `study_tables` alone. A run that a cap stopped, one that diverged, an eigenvalue that did not
+settle: each carries a note.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from landscape.records import Table
+from samrec.experiments.table import SHOWN, Section
+
+LOSSES = ("training loss", "test loss", "generalisation gap")
+ORDER = ("runs", "scores", "differences", "budgets", "geometry", "relations")
+
+
+def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -> list[Section]:
+    """All sections a study has numbers for."""
+    sections = [runs_section(tables["runs"])]
+    if "summary" in tables:
+        sections.append(scores_section(tables["summary"], tables["runs"]))
+    if "differences" in tables:
+        sections.append(differences_section(tables["differences"]))
+    if "budgets" in tables:
+        sections.append(budgets_section(tables["budgets"]))
+    if "summary" in tables and LOSSES[-1] in tables["summary"].columns["quantity"]:
+        measures = [str(name) for name in tables["values"].attributes["measures"]]
+        sections.append(geometry_section(tables["summary"], measures, unsettled))
+    if "relations" in tables:
+        sections.append(relations_section(tables["relations"]))
+    return sections
+
+
+def runs_section(table: Table) -> Section:
+    """A row a run: what ended it, and when."""
+    rows: list[tuple[str, ...]] = []
+    said: dict[str, list[str]] = {}
+    for r in _rows(table):
+        ended = r["stopped"] if r["status"] == "finished" else r["status"]
+        counts = [_known(r[name]) for name in ("best_epoch", "epochs", "gradients")]
+        seconds = "-" if np.isnan(r["seconds"]) else f"{r['seconds']:,.0f}"
+        rows.append((r["run"], r["cell"], str(r["seed"]), *counts, seconds, ended))
+        if ended == "cap":
+            said.setdefault(f"Stopped by the cap of {r['cap']:,} epochs, not by patience", []).append(r["run"])
+        elif ended == "diverged":
+            said.setdefault("Diverged; counted, and part of no mean and no difference", []).append(r["run"])
+        elif r["status"] != "finished":
+            said.setdefault(f"Part of no number here yet, {r['status']}", []).append(r["run"])
+    header = ("run", "cell", "seed", "best epoch", "epochs", "gradients", "seconds", "stopped by")
+    return Section("Runs", header, tuple(rows), tuple(f"{what}: {', '.join(who)}." for what, who in said.items()))
+
+
+def scores_section(summary: Table, runs: Table) -> Section:
+    """Test scores over seeds, a row a cell."""
+    planned = [str(cell) for cell in runs.columns["cell"]]
+    diverged = [str(r["cell"]) for r in _rows(runs) if r["status"] == "diverged"]
+    cells = {(r["cell"], r["quantity"]): r for r in _rows(summary)}
+    rows = []
+    for cell in dict.fromkeys(planned):
+        found = [cells.get((cell, metric)) for metric in SHOWN]
+        seeds = found[0]["seeds"] if found[0] else 0
+        rows.append((cell, f"{seeds} of {planned.count(cell)}", *(_spread(one, ".4f") for one in found)))
+    notes = ["Mean over seeds ± standard deviation (n − 1); every target ranked against all items, seen ones masked."]
+    notes += [
+        f"{cell}: {diverged.count(cell)} of {planned.count(cell)} runs diverged." for cell in dict.fromkeys(diverged)
+    ]
+    return Section("Test scores", ("cell", "seeds", *SHOWN), tuple(rows), tuple(notes))
+
+
+def differences_section(table: Table) -> Section:
+    """Paired differences on both levels, with corrections."""
+    rows, smallest = [], []
+    for r in _rows(table):
+        units = f"{r['users']:,} users, {r['seeds']} pairs" if r["users"] >= 0 else f"{r['seeds']} seeds"
+        rows.append(
+            (
+                f"{r['cell']} − {r['against']}",
+                r["metric"],
+                f"{r['difference']:+.4f}",
+                _interval(r, "+.4f"),
+                *_p_values(r),
+                units,
+            )
+        )
+        if r["smallest_p"] == r["smallest_p"]:
+            smallest.append(f"{r['seeds']} seeds cannot give a p-value below {r['smallest_p']:g}.")
+    notes = [
+        "Users: per user the mean of the differences of runs of one seed; bootstrap interval and sign-flip test; it "
+        "speaks of these checkpoints.",
+        "Seeds: one difference a seed; t interval and exact sign-flip test; it speaks of the methods.",
+        "Holm and BH (Benjamini-Hochberg) adjust p over all comparisons of the same level in this table.",
+        *dict.fromkeys(smallest),
+    ]
+    header = ("difference", "metric", "value", "95 % interval", "p", "Holm", "BH", "over")
+    return Section("Paired differences on test", header, tuple(rows), tuple(notes))
+
+
+def budgets_section(table: Table) -> Section:
+    """Equal epochs, equal gradients, equal time."""
+    rows = [
+        (
+            f"{r['cell']} − {r['against']}",
+            f"{r['amount']:,.0f} {r['budget']}",
+            r["metric"],
+            _number(r["value_against"], ".4f"),
+            _number(r["value"], ".4f"),
+            _number(r["difference"], "+.4f"),
+            _interval(r, "+.4f"),
+            f"{r['reached']} of {r['pairs']}",
+        )
+        for r in _rows(table)
+    ]
+    notes = (
+        "The budget is what B's run of each pair spent in all until it stopped (its mean over seeds is shown); of A "
+        "the best validation score counts among the epochs that had ended by then, of B its best. Both are validation "
+        "scores: test is ranked at the best epoch alone.",
+        "Seconds are those of the machine that trained, training and validation; they compare where all runs were "
+        "trained alike.",
+        "95 % t interval over pairs of one seed.",
+    )
+    header = ("A − B", "budget of B", "validation", "B", "A", "A − B", "95 % interval", "pairs")
+    return Section("Equal epochs, gradients and time", header, tuple(rows), notes)
+
+
+def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequence[str]) -> Section:
+    """Curvature, sharpness and the generalisation gap over seeds: a row a measure, a column a cell."""
+    labels = [str(label) for label in summary.attributes["cells"]]
+    cells = {(r["cell"], r["quantity"]): r for r in _rows(summary)}
+    names = (*measures, *LOSSES)
+    rows = tuple((name, *(_spread(cells.get((label, name)), ".4g") for label in labels)) for name in names)
+    on = summary.attributes["objective"]
+    notes = [
+        f"Mean over seeds ± standard deviation. Curvature and sharpness: of the frozen {on['loss']} training loss of "
+        f"{on['units']:,} users, the same for every run, whether it was trained on all of them or not.",
+        "generalisation gap = test loss − training loss, both full cross-entropy over all items without dropout: over "
+        "the training targets of the users a run was trained on, and over every user's test target.",
+        "Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.",
+        *(f"{name} did not settle." for name in unsettled),
+    ]
+    return Section("Curvature, sharpness and generalisation gap", ("measure", *labels), rows, tuple(notes))
+
+
+def relations_section(table: Table) -> Section:
+    """Kendall's tau of every measure with test NDCG@10 and with the gap."""
+    rows = [
+        (r["measure"], r["target"], _number(r["tau"], "+.2f"), _interval(r, "+.2f"), *_p_values(r), str(r["runs"]))
+        for r in _rows(table)
+    ]
+    notes = (
+        "Kendall's tau-b over runs; 95 % bootstrap interval over redrawn runs, seeds of one cell counting as runs of "
+        "their own.",
+        "generalisation gap = test loss − training loss. If sharper meant worse, tau would be below 0 with NDCG@10 and "
+        "above 0 with the gap (for λ_min, whose size is its depth, the other way round).",
+        "Holm and BH adjust p over all measures held against the same target. An association, not a cause.",
+    )
+    header = ("measure", "with", "tau", "95 % interval", "p", "Holm", "BH", "runs")
+    return Section("Sharpness against generalisation", header, tuple(rows), notes)
+
+
+def _rows(table: Table) -> Iterable[dict[str, Any]]:
+    columns = [column.tolist() for column in table.columns.values()]
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _spread(found: Mapping[str, Any] | None, form: str) -> str:
+    if found is None:
+        return "-"
+    error = "" if np.isnan(found["deviation"]) else f" ± {found['deviation']:{'.2g' if form.endswith('g') else form}}"
+    return f"{found['mean']:{form}}{error}"
+
+
+def _interval(row: Mapping[str, Any], form: str) -> str:
+    return "-" if np.isnan(row["low"]) else f"[{row['low']:{form}}, {row['high']:{form}}]"
+
+
+def _p_values(row: Mapping[str, Any]) -> list[str]:
+    show: Callable[[float], str] = lambda p: _number(p, ".3g")  # noqa: E731
+    return [show(row[name]) for name in ("p_value", "holm", "benjamini_hochberg")]
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else f"{value:{form}}"
+
+
+def _known(value: int) -> str:
+    return "-" if value < 0 else f"{value:,}"

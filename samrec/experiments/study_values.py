@@ -1,0 +1,148 @@
+"""Every number of a study, from its run folders and, where it was measured, from its store: a row a run and quantity.
+
+What tables, figures and statistics say is computed from here. A run that diverged has no numbers: it is counted, not
+averaged. Quantities: the test scores by their names; where measured, both ends of the spectrum, every sharpness measure
+(named with its setting), both losses of the common objective and their gap.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.store import Store
+from samrec.errors import ProtocolMismatch, RunError
+from samrec.evaluation.evaluate import Evaluation, read_evaluation
+from samrec.evaluation.metrics import METRICS
+from samrec.experiments.measure import gaps_of
+from samrec.experiments.studies import Cell
+from samrec.experiments.study_folder import PlannedRun, StudyFolder
+from samrec.experiments.table import measure_name
+from samrec.training.checkpoint import Run
+
+NOT_BEGUN = "not begun"
+LOSSES = ("training loss", "test loss", "generalisation gap")
+
+
+@dataclass(frozen=True, slots=True)
+class StudiedRun:
+    """A run of a study with all that is known of it."""
+
+    planned: PlannedRun
+    run: Run | None  # None: not begun
+    status: str  # "finished", "diverged", "running", "not begun"
+    evaluation: Evaluation | None  # of a finished run that was evaluated
+    values: Mapping[str, float] = field(default_factory=dict)  # by quantity
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.planned.name
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What run.json says; empty for a run that was not begun."""
+        return self.run.record if self.run else {}
+
+
+@dataclass(frozen=True, slots=True)
+class StudyValues:
+    """All runs of a study, in its order, and what may be asked of them."""
+
+    folder: StudyFolder
+    runs: tuple[StudiedRun, ...]
+    measures: tuple[str, ...]  # quantities of curvature and sharpness, in the order of the store
+    unsettled: tuple[str, ...] = ()  # eigenpairs, as "run lambda_min"
+    measured_on: Mapping[str, Any] = field(default_factory=dict)  # the objective of curvature and sharpness
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Everything that some run has a value of."""
+        known = {name for run in self.runs for name in run.values}
+        return tuple(name for name in (*METRICS, *self.measures, *LOSSES) if name in known)
+
+    def of(self, cell: Cell) -> list[StudiedRun]:
+        """The runs of a cell, by seed."""
+        return [run for run in self.runs if run.planned.cell == cell.label]
+
+    def pairs(self, cell: Cell) -> list[tuple[StudiedRun, StudiedRun]]:
+        """(baseline, other) of one seed each, for the cell it is compared with; both evaluated."""
+        against = {
+            run.planned.seed: run
+            for run in self.runs
+            if run.planned.cell == cell.against and run.evaluation is not None
+        }
+        others = [run for run in self.of(cell) if run.evaluation is not None]
+        return [(against[run.planned.seed], run) for run in others if run.planned.seed in against]
+
+    def column(self, quantity: str) -> NDArray[np.float64]:
+        """The quantity of every run, NaN where it has none."""
+        return np.array([run.values.get(quantity, np.nan) for run in self.runs], dtype=np.float64)
+
+
+def read_values(folder: StudyFolder) -> StudyValues:
+    """Read everything a study has so far.
+
+    Raises:
+        RunError: a folder holds another run than the study's, or an evaluation that cannot be read.
+        ProtocolMismatch: evaluations that may not stand in one table.
+    """
+    measured, measures, unsettled, objective = _measured(folder)
+    runs = []
+    for planned in folder.runs:
+        run = folder.run(planned)
+        status = str(run.record["status"]) if run else NOT_BEGUN
+        evaluation = None
+        if run is not None and status == "finished":
+            try:
+                evaluation = read_evaluation(run.path)
+            except RunError:
+                status = "not evaluated"
+        scores = dict(evaluation.metrics) if evaluation else {}
+        kept = measured.get(planned.name, {}) if evaluation else {}
+        runs.append(StudiedRun(planned, run, status, evaluation, {**scores, **kept}))
+    _check_protocols(runs)
+    return StudyValues(folder, tuple(runs), measures, unsettled, objective)
+
+
+def _measured(
+    folder: StudyFolder,
+) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+    """Values by run, names of the measures, eigenpairs that did not settle, and the objective."""
+    values: dict[str, dict[str, float]] = {}
+    measures: dict[str, None] = {}
+    unsettled: list[str] = []
+    objective: dict[str, Any] = {}
+    if not folder.store.exists():
+        return values, (), (), objective
+    store = Store.read(folder.store)
+    gaps = gaps_of(store)
+    for planned in folder.runs:
+        if planned.name not in gaps:
+            continue
+        pairs, report, gap = store.eigenpairs(planned.name), store.sharpness(planned.name), gaps[planned.name]
+        own = {label.replace("lambda", "λ"): float(v) for label, v in zip(pairs.labels, pairs.values, strict=True)}
+        own |= {measure_name(measure): float(measure.value) for measure in report.measures}
+        measures |= dict.fromkeys(own)
+        own |= dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True))
+        values[planned.name] = own
+        unsettled += [
+            f"{planned.name} {label.replace('lambda', 'λ')}"
+            for label, ok in zip(pairs.labels, pairs.converged, strict=True)
+            if not ok
+        ]
+        objective = dict(pairs.provenance.objective)
+    return values, tuple(measures), tuple(unsettled), objective
+
+
+def _check_protocols(runs: Sequence[StudiedRun]) -> None:
+    evaluated = [(run.name, run.evaluation) for run in runs if run.evaluation is not None]
+    for name, evaluation in evaluated[1:]:
+        first_name, first = evaluated[0]
+        if evaluation.protocol != first.protocol or not np.array_equal(evaluation.users, first.users):
+            raise ProtocolMismatch(
+                f"expected evaluations of one protocol and the same users, got {first_name} ({first.protocol[:12]}, "
+                f"{len(first.users):,} users) and {name} ({evaluation.protocol[:12]}, {len(evaluation.users):,} users)"
+            )

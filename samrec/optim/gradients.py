@@ -1,0 +1,54 @@
+"""Gradients by parameter name: taken from the parameters, added up, measured, put back.
+
+Only parameters that have a gradient take part. Norms are those of all tensors together.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from samrec.errors import Diverged
+
+Gradients = dict[str, Tensor]
+
+
+def gradients_of(named: Mapping[str, nn.Parameter]) -> Gradients:
+    """The gradients as they lie in the parameters, not copied."""
+    return {name: parameter.grad for name, parameter in named.items() if parameter.grad is not None}
+
+
+def put_gradients(named: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]) -> None:
+    """Make these the parameters' gradients; a parameter that is not named has none afterwards."""
+    for name, parameter in named.items():
+        parameter.grad = gradients.get(name)
+
+
+def added(total: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> Gradients:
+    """The sum of two, neither of them changed; what only one of them has is taken as it is."""
+    both = [name for name in total if name in more]
+    sums = torch._foreach_add([total[name] for name in both], [more[name] for name in both]) if both else ()
+    return {**total, **more, **dict(zip(both, sums, strict=True))}
+
+
+def norms_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Each tensor's Euclidean norm; one zero where there are no tensors."""
+    return torch.stack(torch._foreach_norm(list(tensors))) if tensors else torch.zeros(1)
+
+
+def norm_of(tensors: Sequence[Tensor]) -> float:
+    """The norm of all of them as one vector."""
+    return float(torch.linalg.vector_norm(norms_of(tensors)))
+
+
+def inner_product(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """a.b over the names of `a`, in float64. The same bits for equal arguments."""
+    products = [(a[name].double() * b[name].double()).sum() for name in a]
+    return float(torch.stack(products).sum()) if products else 0.0
+
+
+def check_finite(parameters: Sequence[nn.Parameter]) -> None:
+    """Raise Diverged if any gradient holds a NaN or an infinity."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not torch.isfinite(norms_of(gradients).norm()):
+        raise Diverged("expected a finite gradient, got one that is not")

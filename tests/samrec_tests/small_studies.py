@@ -1,0 +1,53 @@
+"""Studies small enough to run in seconds, and what is asked of their folders."""
+
+import json
+from pathlib import Path
+
+from samrec_tests import small_runs
+
+from samrec.data.s3rec_text import write_s3rec_text
+from samrec.experiments.studies import Study, grid
+from samrec.experiments.study_folder import StudyFolder, define, held
+from samrec.experiments.sweep import Outcome, sweep
+
+RHOS = [0, 0.05]
+SEEDS = (1, 2)
+
+
+def data_file(folder: Path) -> Path:
+    """The small data as a file."""
+    path = folder / "data.txt"
+    if not path.exists():
+        write_s3rec_text(small_runs.data(), path)
+    return path
+
+
+def study(folder: Path, rhos=RHOS, **changes) -> Study:
+    """Two radii, or others."""
+    return grid(small_runs.config(data=str(data_file(folder)), **changes), {"rho": rhos})
+
+
+def defined(folder: Path, rhos=RHOS, seeds=SEEDS, **changes) -> StudyFolder:
+    """The definition written into FOLDER/study."""
+    data_file(folder)
+    with held(folder / "study"):
+        return define(folder / "study", study(folder, rhos, **changes), seeds, small_runs.data().fingerprint)
+
+
+def swept(folder: Path, rhos=RHOS, seeds=SEEDS, workers=1, **changes) -> tuple[StudyFolder, list[Outcome]]:
+    """A study taken to its end in FOLDER/study."""
+    found = defined(folder, rhos, seeds, **changes)
+    return found, sweep(found, data=str(data_file(folder)), workers=workers, device="cpu")
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each file of a folder was written, and as which inode: a file written anew differs."""
+    return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in sorted(folder.iterdir())}
+
+
+def status(folder: Path) -> str:
+    """What run.json says, "none" without one."""
+    try:
+        return str(json.loads((folder / "run.json").read_text())["status"])
+    except (FileNotFoundError, ValueError):
+        return "none"

@@ -1,0 +1,306 @@
+"""A study's tables: from its folders alone, byte for byte the same again, every number against a slow reference."""
+
+import csv
+import io
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from samrec_tests import small_runs, small_studies
+from samrec_tests.padded import padded_cross_entropy, padded_hidden, padded_inputs
+
+from landscape.store import Store
+from samrec.data.split import evaluation_sequences, training_sequences
+from samrec.errors import ProtocolMismatch
+from samrec.evaluation.evaluate import read_evaluation
+from samrec.evaluation.metrics import per_user
+from samrec.experiments.corrections import benjamini_hochberg, holm
+from samrec.experiments.measure import Settings, gaps_of, generalisation_gap, measure_study, unsettled
+from samrec.experiments.study_figures import draw_study, rebuild_tables
+from samrec.experiments.study_folder import open_study
+from samrec.experiments.study_tables import USERS_LEVEL, study_tables
+from samrec.experiments.study_values import read_values
+from samrec.experiments.table_files import as_csv, tex
+from samrec.training.checkpoint import Run
+
+RHOS = [0, 0.05, 0.2]
+SETTINGS = Settings(users=20, tolerance=0.2, max_products=40, pairs=2, device="cpu")
+GAP = "generalisation gap"
+
+
+def measured(study, settings=SETTINGS):
+    return measure_study(study, data=study.study.baseline.config.data, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Three radii and two seeds, measured."""
+    found, _ = small_studies.swept(tmp_path_factory.mktemp("tables"), RHOS, epochs=3)
+    assert measured(found) == {}
+    return found
+
+
+@pytest.fixture(scope="module")
+def tables(study):
+    return study_tables(read_values(study))
+
+
+def rows_of(table):
+    columns = [column.tolist() for column in table.columns.values()]
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_tables_rebuild_byte_for_byte_from_the_folders_alone(study, tmp_path):
+    rebuild_tables(study)
+    first = contents(study.path / "tables")
+    assert {"study.md", "study.tex", "runs.csv", "summary.csv", "differences.csv", "budgets.csv"} <= first.keys()
+    assert {"values.csv", "relations.csv"} <= first.keys()
+    moved = shutil.copytree(study.path, tmp_path / "elsewhere")
+    shutil.rmtree(moved / "tables")
+    rebuild_tables(open_study(moved))
+    assert contents(moved / "tables") == first
+
+
+def test_without_measurements_the_rest_of_the_tables_is_the_same(study, tables, tmp_path):
+    moved = shutil.copytree(study.path, tmp_path / "elsewhere")
+    (moved / "study.h5").unlink()
+    bare = study_tables(read_values(open_study(moved)))
+    assert "relations" not in bare
+    for name in ("runs", "differences", "budgets"):
+        assert as_csv(bare[name]) == as_csv(tables[name])
+
+
+def test_the_summary_is_mean_and_spread_over_seeds(study, tables):
+    rows = {(row["cell"], row["quantity"]): row for row in rows_of(tables["summary"])}
+    for cell in study.study.cells:
+        found = [
+            read_evaluation(study.path / planned.name).metrics["NDCG@10"]
+            for planned in study.runs
+            if planned.cell == cell.label
+        ]
+        mean = sum(found) / 2
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in found))
+        row = rows[cell.label, "NDCG@10"]
+        assert row["mean"] == pytest.approx(mean, rel=1e-12)
+        assert row["deviation"] == pytest.approx(deviation, rel=1e-9)
+        assert (row["seeds"], row["lowest"], row["highest"]) == (2, min(found), max(found))
+        assert row["setting"] == cell.setting
+
+
+def test_differences_are_paired_on_both_levels_and_corrected_over_each(study, tables):
+    rows = rows_of(tables["differences"])
+    assert len(rows) == 2 * 2 * 2  # cells against the baseline, metrics, levels
+    evaluations = {planned.name: read_evaluation(study.path / planned.name) for planned in study.runs}
+    for row in rows:
+        assert row["against"] == "SASRec"
+        slug = next(cell.slug for cell in study.study.cells if cell.label == row["cell"])
+        by_seed = [
+            evaluations[f"{slug}-seed-{seed}"].metrics[row["metric"]]
+            - evaluations[f"sasrec-seed-{seed}"].metrics[row["metric"]]
+            for seed in (1, 2)
+        ]
+        assert row["difference"] == pytest.approx(sum(by_seed) / 2, abs=1e-12)
+        if row["level"] == USERS_LEVEL:
+            of_users = [
+                sum(
+                    per_user(evaluations[f"{slug}-seed-{seed}"].ranks, row["metric"])[user]
+                    - per_user(evaluations[f"sasrec-seed-{seed}"].ranks, row["metric"])[user]
+                    for seed in (1, 2)
+                )
+                / 2
+                for user in range(row["users"])
+            ]
+            assert row["users"] == small_runs.data().users
+            assert row["difference"] == pytest.approx(sum(of_users) / len(of_users), abs=1e-11)
+            redrawn = np.random.default_rng(5).choice(of_users, size=(4000, len(of_users))).mean(1)
+            assert (row["low"], row["high"]) == pytest.approx(np.quantile(redrawn, [0.025, 0.975]), abs=0.004)
+        else:
+            assert (row["smallest_p"], row["users"]) == (0.5, -1)
+    for level in {row["level"] for row in rows}:
+        own = [row for row in rows if row["level"] == level]
+        p_values = np.array([row["p_value"] for row in own])
+        assert [row["holm"] for row in own] == holm(p_values).tolist()
+        assert [row["benjamini_hochberg"] for row in own] == benjamini_hochberg(p_values).tolist()
+
+
+def test_budgets_are_the_best_epoch_within_what_the_other_run_spent(study, tables):
+    rows = {(row["cell"], row["budget"]): row for row in rows_of(tables["budgets"])}
+    assert len(rows) == 2 * 3
+    for (label, budget), row in rows.items():
+        slug = next(cell.slug for cell in study.study.cells if cell.label == label)
+        differences = []
+        for seed in (1, 2):
+            own = Run(study.path / f"sasrec-seed-{seed}").history()
+            other = Run(study.path / f"{slug}-seed-{seed}").history()
+            cost = "epoch" if budget == "epochs" else budget
+            scores = [entry["validation"]["NDCG@20"] for entry in other if entry[cost] <= own[-1][cost]]
+            if scores:
+                differences.append(max(scores) - max(entry["validation"]["NDCG@20"] for entry in own))
+        assert row["reached"] == len(differences)
+        if differences:
+            assert row["difference"] == pytest.approx(sum(differences) / len(differences), abs=1e-12)
+    gradients = rows["SAMRec (rho 0.05)", "gradients"]
+    assert gradients["amount"] == 9  # three epochs of three steps: SAM has one epoch of six within it
+    assert gradients["reached"] == 2
+
+
+def test_the_gap_is_of_both_losses_taken_target_by_target(tmp_path):
+    data = small_runs.data()
+    run = small_runs.trained(tmp_path / "run", epochs=2, data_fraction=0.5, seed=3)
+    found = generalisation_gap(run, data)
+    weights = {name: tensor.double() for name, tensor in run.load_model().state_dict().items()}
+    trained_on = small_runs.trainer(tmp_path / "other", data_fraction=0.5, seed=3).trained_on
+
+    def histories(sequences, rows):
+        return [sequences.items[sequences.offsets[row] : sequences.offsets[row + 1]].tolist() for row in rows]
+
+    train, test = training_sequences(data, max_length=16), evaluation_sequences(data, "test", max_length=16)
+    targets = [train.targets[train.offsets[row] : train.offsets[row + 1]].tolist() for row in trained_on]
+    assert found.training_loss == pytest.approx(
+        padded_cross_entropy(weights, histories(train, trained_on), targets, 16).item(), rel=1e-5
+    )
+    newest = padded_hidden(weights, padded_inputs(histories(test, range(len(test))), 16))[:, -1]
+    chances = torch.softmax(newest @ weights["item_embedding.weight"][1:-1].T, -1)
+    of_targets = chances[torch.arange(len(test)), torch.from_numpy(test.targets) - 1]
+    assert found.test_loss == pytest.approx(-of_targets.log().mean().item(), rel=1e-5)
+    assert found.gap == found.test_loss - found.training_loss
+    assert (found.training_targets, found.test_targets) == (sum(map(len, targets)), len(test))
+
+
+def test_what_is_measured_is_not_measured_again(study, monkeypatch):
+    import samrec.experiments.measure as module
+
+    def refuse(*_, **__):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(module, "eigenpairs_of", refuse)
+    before = gaps_of(Store.read(study.store))
+    assert measured(study) == {}
+    assert gaps_of(Store.read(study.store)) == before
+    with pytest.raises(AssertionError, match="measured again"):
+        measured(study, Settings(users=20, tolerance=0.2, max_products=40, pairs=3, device="cpu"))
+
+
+def test_measures_of_other_settings_replace_the_old_ones(study, tmp_path):
+    moved = open_study(shutil.copytree(study.path, tmp_path / "elsewhere"))
+    measured(moved, Settings(users=10, tolerance=1e-6, max_products=2, pairs=2, device="cpu"))
+    store = Store.read(moved.store)
+    names = [planned.name for planned in moved.runs]
+    assert {store.eigenpairs(name).provenance.objective["users"] for name in names} == {10}
+    assert len(unsettled(store, names)) == 12
+    _, sections, _ = rebuild_tables(moved)
+    assert "sasrec-seed-1 λ_max did not settle." in [note for section in sections for note in section.notes]
+
+
+def test_every_measure_is_held_against_both_targets(tables):
+    rows = rows_of(tables["relations"])
+    measures = {row["measure"] for row in rows}
+    assert {"λ_max", "λ_min", "λ_max‖w‖²", "SAM ρ=0.1", "SAM ρ=0.5 |w|", "mean σ=0.01"} <= measures
+    assert {(row["measure"], row["target"]) for row in rows} == {(m, t) for m in measures for t in ("NDCG@10", GAP)}
+    values = {(row["run"], row["quantity"]): row["value"] for row in rows_of(tables["values"])}
+    for row in rows:
+        assert row["runs"] == 6
+        runs = sorted({run for run, _ in values})
+        agreeing = sum(
+            np.sign(values[a, row["measure"]] - values[b, row["measure"]])
+            * np.sign(values[a, row["target"]] - values[b, row["target"]])
+            for k, a in enumerate(runs)
+            for b in runs[:k]
+        )
+        assert row["tau"] == pytest.approx(agreeing / 15)  # no ties here
+        assert row["low"] <= row["tau"] <= row["high"]
+
+
+def test_caps_and_unfinished_runs_are_named_and_take_no_part(tmp_path):
+    found, _ = small_studies.swept(tmp_path, epochs=2)
+    Run(found.path / "sasrec-seed-2").update(status="running")
+    shutil.rmtree(found.path / "samrec-rho-0.05-seed-2")
+    values, sections, _ = rebuild_tables(found)
+    notes = [note for section in sections for note in section.notes]
+    assert "Stopped by the cap of 2 epochs, not by patience: sasrec-seed-1, samrec-rho-0.05-seed-1." in notes
+    assert "Part of no number here yet, running: sasrec-seed-2." in notes
+    assert "Part of no number here yet, not begun: samrec-rho-0.05-seed-2." in notes
+    assert {row["seeds"] for row in rows_of(study_tables(values)["summary"])} == {1}
+    assert "± " not in next(section for section in sections if section.title == "Test scores").rows[0][3]
+
+
+def test_a_study_of_which_nothing_is_there_yet_has_a_table_of_that(tmp_path):
+    _, sections, written = rebuild_tables(small_studies.defined(tmp_path))
+    assert [section.title for section in sections] == ["Runs"]
+    assert {row[-1] for row in sections[0].rows} == {"not begun"}
+    assert {path.name for path in written} == {"study.md", "study.tex", "runs.csv"}
+    assert draw_study(small_studies.defined(tmp_path)) == []
+
+
+def test_results_of_another_protocol_are_refused(study, tmp_path):
+    moved = shutil.copytree(study.path, tmp_path / "elsewhere")
+    folder = moved / "sasrec-seed-2"
+    summary = json.loads((folder / "evaluation-test-masked.json").read_text())
+    (folder / "evaluation-test-masked.json").write_text(json.dumps({**summary, "protocol": "other"}))
+    with np.load(folder / "ranks-test-masked.npz") as arrays:
+        np.savez(folder / "ranks-test-masked.npz", **{**arrays, "protocol": np.array("other")})
+    with pytest.raises(ProtocolMismatch, match="sasrec-seed-2"):
+        read_values(open_study(moved))
+
+
+def test_csv_holds_every_digit(tables):
+    table = tables["values"]
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert [float(row["value"]) for row in rows] == table.columns["value"].tolist()
+    assert [row["quantity"] for row in rows] == table.columns["quantity"].tolist()
+
+
+def test_latex_is_ascii_balanced_and_has_a_cell_for_every_column(study):
+    rebuild_tables(study)
+    text = (study.path / "tables" / "study.tex").read_text()
+    assert text.isascii()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 6
+    assert text.count("$") % 2 == 0
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    for block in text.split(r"\begin{tabular}")[1:]:
+        columns = len(block.partition("{")[2].partition("}")[0])
+        for line in block.partition(r"\end{tabular}")[0].splitlines():
+            if line.endswith(r" \\"):
+                assert len(re.findall(r"(?<!\\)&", line)) == columns - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("95 % of a_b & c", r"95 \% of a\_b \& c"),
+        ("λ_max‖w‖²", r"$\lambda$\_max$\|$w$\|^2$"),
+        ("1 ± 2 − 3", r"1 $\pm$ 2 $-$ 3"),
+        ("{x}\\", r"\{x\}\textbackslash{}"),
+        ("é", r"\symbol{233}"),
+    ],
+)
+def test_text_in_latex_is_what_it_was(text, shown):
+    assert tex(text) == shown
+
+
+def test_figures_are_drawn_from_the_store_alone(study, tmp_path, monkeypatch):
+    rebuild_tables(study)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(study.store, alone / "study.h5")
+    shutil.copy(study.path / "study.json", alone / "study.json")
+    drawn = draw_study(open_study(alone), endings=(".png",))
+    names = {"scores", "curvature", "sharpness", "training", "relation", "relation-gap"}
+    assert {path.stem for path in drawn} == names
+    assert all(2000 < path.stat().st_size < 300_000 for path in drawn)
+    store = Store.read(alone / "study.h5")
+    assert set(store.names("histories")) == {planned.name for planned in study.runs}
+    assert (
+        store.table("histories", "sasrec-seed-1").attributes["best_epoch"]
+        == Run(Path(study.path) / "sasrec-seed-1").record["best"]["epoch"]
+    )

@@ -1,0 +1,313 @@
+"""Sweeps: killed and run again, two at once, another definition, runs that diverge or fail, workers that die."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from samrec_tests import small_runs, small_studies
+
+from landscape.errors import WorkerDied
+from samrec.cli.main import main
+from samrec.data.s3rec_text import write_s3rec_text
+from samrec.errors import ConfigError, RunError
+from samrec.evaluation.evaluate import read_evaluation
+from samrec.experiments.study_folder import define, held, open_study
+from samrec.experiments.sweep import answers, sweep
+from samrec.training.checkpoint import Run
+from samrec.training.files import read_tensors
+
+SMALL = [f"{name}={value}" for name, value in (("size", 8), ("layers", 1), ("max_length", 16), ("batch_size", 20))]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study of two radii and two seeds, run to its end in this process."""
+    return small_studies.swept(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def samrec(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    small_studies.data_file(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return command
+
+
+def arguments(*more, out="study", epochs=2, rho="0,0.05", seeds="1,2"):
+    base = [text for value in [*SMALL, f"epochs={epochs}"] for text in ("--base", value)]
+    asked = ["--out", out, "--data", "data.txt", "--seeds", seeds, "--device", "cpu"]
+    return ["sweep", "grid", "--no-figures", "--vary", f"rho={rho}", *asked, *base, *more]
+
+
+def test_every_run_is_an_ordinary_run_folder_with_its_evaluation(finished):
+    study, outcomes = finished
+    names = [f"{cell}-seed-{seed}" for seed in (1, 2) for cell in ("sasrec", "samrec-rho-0.05")]
+    assert [run.name for run in study.runs] == names
+    assert [(outcome.run, outcome.status) for outcome in outcomes] == [(name, "finished") for name in names]
+    for planned in study.runs:
+        run = Run(study.path / planned.name)
+        assert run.config == planned.config
+        assert read_evaluation(run.path).metrics.keys() >= {"HR@10", "NDCG@10"}
+
+
+def test_a_run_of_a_study_is_the_run_that_training_alone_gives(finished, tmp_path):
+    study, _ = finished
+    alone = small_runs.trained(tmp_path / "alone", rho=0.05, seed=2, data=study.study.baseline.config.data)
+    small_runs.assert_same_runs(Run(study.path / "samrec-rho-0.05-seed-2"), alone)
+
+
+def test_a_pool_gives_the_same_runs(finished, tmp_path):
+    pooled, outcomes = small_studies.swept(tmp_path, workers=2)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+    for planned in finished[0].runs:
+        ours, theirs = Run(finished[0].path / planned.name), Run(pooled.path / planned.name)
+        for name in ("best.safetensors", "state.safetensors"):
+            small_runs.assert_same_tensors(read_tensors(ours.path / name)[0], read_tensors(theirs.path / name)[0])
+        assert small_runs.history(ours) == small_runs.history(theirs)
+
+
+def test_a_second_sweep_does_nothing_again(finished):
+    study, _ = finished
+    before = {planned.name: small_studies.stamps(study.path / planned.name) for planned in study.runs}
+    threads = torch.get_num_threads()
+    outcomes = sweep(study, data=study.study.baseline.config.data, device="cpu")
+    assert [outcome.worked for outcome in outcomes] == [False] * 4
+    assert {planned.name: small_studies.stamps(study.path / planned.name) for planned in study.runs} == before
+    assert torch.get_num_threads() == threads
+
+
+def test_a_missing_or_foreign_evaluation_is_made_again_and_nothing_is_trained(tmp_path):
+    study, _ = small_studies.swept(tmp_path, seeds=(1,), epochs=1)
+    first, second = (study.path / planned.name for planned in study.runs)
+    (first / "evaluation-test-masked.json").unlink()
+    summary = json.loads((second / "evaluation-test-masked.json").read_text())
+    (second / "evaluation-test-masked.json").write_text(json.dumps({**summary, "weights": "other"}))
+    trained = [small_studies.stamps(folder)["state.safetensors"] for folder in (first, second)]
+    outcomes = sweep(study, data=study.study.baseline.config.data, device="cpu")
+    assert [(outcome.status, outcome.worked) for outcome in outcomes] == [("finished", True)] * 2
+    assert [small_studies.stamps(folder)["state.safetensors"] for folder in (first, second)] == trained
+    assert "other" not in {read_evaluation(folder).weights for folder in (first, second)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_killed_and_run_again_it_repeats_nothing_finished_and_ends_in_the_same_bits(tmp_path, samrec):
+    command = arguments("--workers", "2", "--base", "patience=30", epochs=30)
+    code = "from samrec.cli.main import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL) as process:
+        folders = [tmp_path / "study" / f"{c}-seed-{s}" for s in (1, 2) for c in ("sasrec", "samrec-rho-0.05")]
+
+        def is_half_way():
+            statuses = [small_studies.status(folder) for folder in folders]
+            begun = [f for f, s in zip(folders, statuses, strict=True) if s == "running"]
+            ended = [f for f, s in zip(folders, statuses, strict=True) if s == "finished"]
+            kept = any((folder / "evaluation-test-masked.json").exists() for folder in ended)
+            return kept and any((folder / "state.safetensors").exists() for folder in begun)
+
+        children = []
+        try:
+            while process.poll() is None and not is_half_way():
+                time.sleep(0.005)
+            children = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.kill()
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+        time.sleep(0.02)  # they leave with their parent
+    done = [
+        f for f in folders if small_studies.status(f) == "finished" and (f / "evaluation-test-masked.json").exists()
+    ]
+    half = [f for f in folders if small_studies.status(f) == "running"]
+    assert done
+    assert half
+    reached = {folder.name: Run(folder).state().position.epoch for folder in half}
+    assert all(epoch < 30 for epoch in reached.values())
+    before = {folder.name: small_studies.stamps(folder) for folder in done}
+
+    status, out, err = samrec(*command, "--workers", "1", "--json")
+    assert (status, err) == (0, "")
+    assert set(json.loads(out)["trained"]) == {folder.name for folder in folders} - before.keys()
+    assert {folder.name: small_studies.stamps(folder) for folder in done} == before
+    for folder in half:
+        config = Run(folder).config
+        unbroken = small_runs.trained(tmp_path / "unbroken" / folder.name, **config.model_dump())
+        small_runs.assert_same_runs(Run(folder), unbroken)
+
+
+def test_two_sweeps_in_one_folder_are_one_too_many(tmp_path, samrec):
+    with held(tmp_path / "study"):
+        code, out, err = samrec(*arguments())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: expected one sweep at a time in study")
+    assert str(os.getpid()) in err
+    assert not (tmp_path / "study" / "study.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rho": "0,0.1"}, "cells SASRec, SAMRec (rho 0.05) there, SASRec, SAMRec (rho 0.1) asked"),
+        ({"epochs": 3}, "epochs of SASRec: 2 there, 3 asked"),
+        ({"seeds": "1,2,3"}, "the seeds it was made with, 1, 2, got 1, 2, 3; --extend adds some"),
+        ({"seeds": "1"}, "the seeds it was made with, 1, 2, got 1"),
+    ],
+)
+def test_another_definition_is_refused_in_one_line(change, message, finished, tmp_path, samrec):
+    small_studies.defined(tmp_path, epochs=2)
+    before = (tmp_path / "study" / "study.json").read_bytes()
+    code, out, err = samrec(*arguments(**change))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert (tmp_path / "study" / "study.json").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == ["study.json"]
+
+
+def test_other_data_and_another_study_are_refused(tmp_path, samrec):
+    small_studies.defined(tmp_path, epochs=2)
+    write_s3rec_text(small_runs.data(seed=1), tmp_path / "data.txt")
+    assert "another definition: data " in samrec(*arguments())[2]
+    assert "expected the study of study, grid, got rho" in samrec("sweep", "rho", "--out", "study", "--tables-only")[2]
+
+
+def test_seeds_are_added_with_extend_and_nothing_is_repeated(tmp_path, samrec):
+    assert samrec(*arguments(seeds="1", epochs=1))[0] == 0
+    code, out, _ = samrec(*arguments("--extend", "--json", seeds="2", epochs=1))
+    assert code == 0
+    assert json.loads(out)["trained"] == ["sasrec-seed-2", "samrec-rho-0.05-seed-2"]
+    assert open_study(tmp_path / "study").seeds == (1, 2)
+    assert json.loads(samrec(*arguments("--json", seeds="2,1", epochs=1))[1])["trained"] == []
+
+
+def test_tables_rebuild_from_the_run_folders_when_nothing_else_is_left(tmp_path, samrec):
+    assert samrec(*arguments(epochs=1))[0] == 0
+    study = tmp_path / "study"
+    first = {path.name: path.read_bytes() for path in (study / "tables").iterdir()}
+    for name in ("study.json", "study.h5", *(f"tables/{table}" for table in first)):
+        (study / name).unlink()
+    before = {path.name: small_studies.stamps(path) for path in study.iterdir() if path.name != "tables"}
+    code, out, _ = samrec(*arguments("--tables-only", "--json", epochs=1))
+    assert (code, json.loads(out)["trained"]) == (0, [])
+    assert {path.name: path.read_bytes() for path in (study / "tables").iterdir()} == first
+    assert {name: small_studies.stamps(study / name) for name in before} == before
+
+
+def test_a_definition_of_before_a_field_existed_still_fits(tmp_path):
+    study = small_studies.defined(tmp_path)
+    record = json.loads((study.path / "study.json").read_text())
+    for cell in record["cells"]:
+        del cell["config"]["data_fraction"]
+    (study.path / "study.json").write_text(json.dumps(record))
+    assert small_studies.defined(tmp_path).runs == study.runs
+
+
+def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):
+    study = small_studies.defined(tmp_path)
+    small_runs.trained(study.path / study.runs[1].name, rho=0.07, seed=1, epochs=1)
+    with pytest.raises(RunError, match=r"rho 0\.07 there, 0\.05 asked"):
+        sweep(study, data=study.study.baseline.config.data, device="cpu")
+    assert not (study.path / study.runs[0].name).exists()
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1)])
+def test_seeds_that_cannot_be_are_refused(seeds, tmp_path):
+    with pytest.raises(ConfigError, match="different seeds"):
+        define(tmp_path, small_studies.study(tmp_path), seeds, "data")
+
+
+def test_a_run_that_diverges_is_kept_in_the_table_and_tells_with_3(tmp_path, samrec):
+    code, out, err = samrec(*arguments("--json", rho="0,1e6", epochs=1))
+    payload = json.loads(out)
+    assert code == 3
+    assert [run["status"] for run in payload["runs"]] == ["finished", "diverged"] * 2
+    assert err.count("diverged: diverged in epoch 1") == 2
+    text = (tmp_path / "study" / "tables" / "study.md").read_text()
+    assert "SAMRec (rho 1e+06): 2 of 2 runs diverged." in text
+    assert "| SAMRec (rho 1e+06) | 0 of 2 | - |" in text
+    assert (tmp_path / "study" / "samrec-rho-1e06-seed-1").exists()  # not 1e-06
+    again = samrec(*arguments("--json", rho="0,1e6", epochs=1))
+    assert (again[0], json.loads(again[1])["trained"]) == (3, [])
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, samrec):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "sasrec-seed-1").write_text("in the way")
+    code, out, err = samrec(*arguments("--json", epochs=1))
+    payload = json.loads(out)
+    assert code == 2
+    assert list(payload["failed"]) == ["sasrec-seed-1"]
+    assert [run["status"] for run in payload["runs"]] == ["not begun", "finished", "finished", "finished"]
+    assert "sasrec-seed-1 failed: " in err
+    assert err.splitlines()[-1].startswith("error: expected every run to come to its end")
+
+
+@dataclass(frozen=True)
+class Fragile:
+    """Doubles items; exits on 13."""
+
+    def open(self):
+        def double(item: int) -> int:
+            if item == 13:
+                os._exit(9)
+            return 2 * item
+
+        return double
+
+
+def test_a_worker_that_dies_takes_its_own_item_alone():
+    found = dict(answers(Fragile(), [1, 2, 13, 4, 5, 6], 2))
+    assert isinstance(found.pop(13), WorkerDied)
+    assert found == {1: 2, 2: 4, 4: 8, 5: 10, 6: 12}
+
+
+def test_a_dry_run_tells_what_is_left_and_writes_nothing(tmp_path, samrec):
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code, out, _ = samrec(*arguments("--dry-run", "--json"))
+    cost = json.loads(out)
+    assert (code, cost["runs"], cost["runs_left"]) == (0, 4, 4)
+    assert cost["gradients_to_the_caps"] == 2 * (2 * 3 + 2 * 3 * 2)  # seeds, epochs of three steps, SAM twice
+    assert cost["fields_that_vary"] == ["rho", "sam"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_the_list_tells_every_study_as_json_too(samrec):
+    code, out, _ = samrec("sweep", "--list", "--json")
+    assert code == 0
+    assert json.loads(out)["rho"].endswith("?")
+    assert "data-fraction" in samrec("sweep", "--list")[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("sweep",), "expected --out"),
+        (("sweep", "rho", "--out", "x"), "expected a study and --data"),
+        (("sweep", "--data", "data.txt", "--out", "x"), "expected a study and --data"),
+        (("sweep", "radius", "--data", "data.txt", "--out", "x"), "expected a study out of"),
+        (("sweep", "grid", "--data", "data.txt", "--out", "x"), "expected fields to vary"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "epochs"), "expected FIELD=VALUE for --base"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "seed=1"), "expected --seeds for seed"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "epochs=0"), "epochs"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "x", "--seeds", "1,a"), "whole numbers"),
+        (("sweep", "rho", "--data", "nowhere.txt", "--out", "x"), "nowhere"),
+        (("sweep", "--tables-only", "--out", "x"), "expected a study and --data"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "data.txt/x"), "cannot make the folder"),
+    ],
+)
+def test_misuse_is_one_line(more, message, samrec, tmp_path):
+    code, out, err = samrec(*more)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (Path("x")).exists()
