@@ -9,25 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.objective import LossValue, Objective, check_frozen
+from landscape.objective import Objective
 from landscape.parameters import content_hash
 from landscape.records import Checkpoint, Provenance
 
 
-def checkpoint_record(
-    objective: Objective, name: str, *, loss: LossValue | None = None, metrics: Sequence[str] = ()
-) -> Checkpoint:
-    """The checkpoint an objective stands on. Two losses unless `loss` is given, and the metrics where asked."""
-    centre = check_frozen(objective) if loss is None else loss
+def checkpoint_record(objective: Objective, name: str, *, metrics: Sequence[str] = ()) -> Checkpoint:
+    """The checkpoint an objective stands on. No loss is taken; one pass for the metrics where asked."""
     found = objective.metrics(objective.weights, metrics) if metrics else {}
     return Checkpoint(
         name=name,
         hash=content_hash(objective.weights),
         norm=float(torch.linalg.vector_norm(objective.layout.flatten(objective.weights))),
         parameters=objective.layout.size,
-        loss=centre.value,
         metrics={metric: float(found[metric].double().mean()) for metric in metrics},
-        config=_facts(objective),
     )
 
 
@@ -37,12 +32,13 @@ def provenance(objective: Objective, command: str = "") -> Provenance:
     An objective may have `facts`, a mapping of JSON values (a data hash, ...) that are kept with its settings. The
     device is left out: it is no part of what is measured.
     """
+    facts: Mapping[str, Any] = getattr(objective, "facts", {})
     counts = [chunk.counts for chunk in objective.chunks]
     settings = {key: value for key, value in objective.recipe.settings.items() if key != "device"}
     size = {"units": sum(len(count) for count in counts), "targets": sum(float(count.sum()) for count in counts)}
     return Provenance(
         target=objective.recipe.target or "",
-        objective=settings | size | _facts(objective),
+        objective=settings | size | dict(facts),
         versions={
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -52,8 +48,3 @@ def provenance(objective: Objective, command: str = "") -> Provenance:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command,
     )
-
-
-def _facts(objective: Objective) -> dict[str, Any]:
-    facts: Mapping[str, Any] = getattr(objective, "facts", {})
-    return dict(facts)

@@ -14,6 +14,16 @@ from numpy.typing import NDArray
 
 Scalars = Mapping[str, float | int | str | bool | None]
 
+# Settings of a target that were left alone: one that is missing and one at its value here are the same.
+UNSET: Mapping[str, Any] = {
+    "users": None,
+    "loss": None,
+    "seed": 0,
+    "split": "train",
+    "device": "auto",
+    "data": None,
+}
+
 
 class Status(IntEnum):
     """What is known of a grid point."""
@@ -42,9 +52,9 @@ class Checkpoint:
     hash: str  # SHA-256 over names, shapes and values
     norm: float  # ||w|| over the free coordinates
     parameters: int  # number of free coordinates
-    loss: float  # the frozen objective at w
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # a surface keeps those of its own data as `centre`
     config: Mapping[str, Any] = field(default_factory=dict)
+    loss: float | None = None  # of the objective measured last; in stores from before records kept their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class Surface:
     x: Direction
     y: Direction | None
     provenance: Provenance
+    centre: Mapping[str, float] = field(default_factory=dict)  # the values at w, by name: "loss", and the metrics
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,6 +114,8 @@ class Eigenpairs:
     products: NDArray[np.int64]  # operator products spent on each
     tolerance: float
     provenance: Provenance
+    loss: float | None = None  # the objective at w; None in stores from before it was kept
+    settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products; empty in such stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,7 @@ class SharpnessReport:
     checkpoint: str
     measures: tuple[SharpnessMeasure, ...]
     provenance: Provenance
+    loss: float | None = None  # the objective at w; None in stores from before it was kept
 
 
 @dataclass(frozen=True, slots=True)

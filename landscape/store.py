@@ -9,26 +9,25 @@ import contextlib
 import datetime
 import difflib
 import importlib.metadata
-import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace as replaced
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, get_args
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from landscape import store_files as files
 from landscape import store_points as points
+from landscape import store_refusals as refusals
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
-from landscape.records import Checkpoint, Eigenpairs, Provenance, SharpnessReport, Surface, Table
+from landscape.records import Checkpoint, Eigenpairs, Provenance, Scalars, SharpnessReport, Surface, Table
 
 Kind = Literal["checkpoints", "surfaces", "curvature", "sharpness", "comparisons", "histories", "studies"]
 TableKind = Literal["comparisons", "histories", "studies"]
-MEASURED: tuple[Kind, ...] = ("surfaces", "curvature", "sharpness")
 Record = TypeVar("Record")
 
 
@@ -122,20 +121,34 @@ class Store:
         """A comparison, a history or a study."""
         return self._record(_table_kind(kind), name, schema.read_table)
 
-    def add_checkpoint(self, checkpoint: Checkpoint, *, replace: bool = False) -> None:
-        """Add a checkpoint, or bring the record of the same weights up to date.
+    def add_checkpoint(
+        self, checkpoint: Checkpoint, *, replacing: Collection[tuple[refusals.MeasuredKind, str]] = ()
+    ) -> None:
+        """Add a checkpoint, or bring the record of the same weights up to date: what it has beside is kept.
+
+        Args:
+            checkpoint: its metrics and config are merged into those already there, name by name.
+            replacing: (kind, name) of measurements about to be replaced. Where other weights stand under the
+                checkpoint's name, these go with them; anything else that was measured on them refuses.
 
         Raises:
-            StoreMismatch: other weights stand under this name. With `replace` they go, and all measured on them too.
+            StoreMismatch: other weights stand under this name, and not all that was measured on them may go.
         """
         with self._changed("checkpoints", checkpoint.name) as (file, held):
-            if held is not None and held.attrs["hash"] != checkpoint.hash:
-                if not replace:
-                    self._mismatch("checkpoint", checkpoint.name, "weights", held.attrs["hash"], checkpoint.hash)
-                for kind in MEASURED:
-                    for name, group in list(file.get(kind, {}).items()):
-                        if group.attrs["checkpoint"] == checkpoint.name:
-                            del file[kind][name]
+            refusals.check_weights(self.path, file, checkpoint, replacing)
+            if held is not None and held.attrs["hash"] == checkpoint.hash:
+                there = schema.read_checkpoint(held, checkpoint.name)
+                checkpoint = replaced(
+                    checkpoint,
+                    metrics={**there.metrics, **checkpoint.metrics},
+                    config={**there.config, **checkpoint.config},
+                    loss=there.loss if checkpoint.loss is None else checkpoint.loss,
+                )
+            elif held is not None:
+                for kind, name in replacing:
+                    group = file.get(kind, {}).get(name)
+                    if group is not None and group.attrs["checkpoint"] == checkpoint.name:
+                        del file[kind][name]
             schema.write_checkpoint(_fresh(file, "checkpoints", checkpoint.name), checkpoint)
 
     def add_surface(self, surface: Surface, *, replace: bool = False) -> Surface:
@@ -150,15 +163,18 @@ class Store:
             StoreMismatch: another surface stands under this name, and `replace` was not asked for.
             StoreError: its checkpoint is not in the store.
         """
+        self._writing()
         with files.opened(self.path) as file:
-            held = file.get(f"surfaces/{surface.name}") if surface.name in file.get("surfaces", ()) else None
-            difference = None if held is None else self._difference(file, held, surface)
-            known = held is not None and difference is None
+            there = file.get("checkpoints", {}).get(surface.checkpoint)
+            checkpoint_hash = None if there is None else str(there.attrs["hash"])
+            try:
+                known = refusals.check_surface(self.path, file, surface, checkpoint_hash)
+            except StoreMismatch:
+                if not replace:
+                    raise
+                known = False
         if known:
-            self._writing()
             return self.surface(surface.name)
-        if difference is not None and not replace:
-            self._mismatch("surface", surface.name, *difference)
         with self._changed("surfaces", surface.name) as (file, _):
             for direction in (surface.x, surface.y):
                 if direction is not None and schema.direction_id(direction) not in file.require_group("directions"):
@@ -186,16 +202,18 @@ class Store:
             raise StoreError(f"cannot write {self.path}: {problem.strerror}; points before are kept") from problem
 
     def add_eigenpairs(self, pairs: Eigenpairs, *, replace: bool = False) -> None:
-        """Add eigenvalues, or replace those of the same weights, objective and method.
+        """Add eigenvalues, or replace those of the same weights, objective and method that are no better.
 
         Raises:
-            StoreMismatch: others stand under this name, and `replace` was not asked for.
+            StoreMismatch: others stand under this name, or better ones of other settings, and `replace` was not asked
+                for.
         """
         with self._changed("curvature", pairs.name) as (file, held):
-            checkpoint_hash = self._check_origin(file, held, "eigenvalues", pairs, replace)
-            if held is not None and not replace and held.attrs["method"] != pairs.method:
-                self._mismatch("eigenvalues", pairs.name, "method", held.attrs["method"], pairs.method)
-            schema.write_eigenpairs(_fresh(file, "curvature", pairs.name), pairs, checkpoint_hash)
+            checkpoint = pairs.checkpoint, self._checkpoint_hash(file, pairs.checkpoint)
+            if held is not None and not replace:
+                refusals.check_held(self.path, held, "curvature", pairs.name, checkpoint, pairs.provenance)
+                refusals.check_no_worse(self.path, schema.read_eigenpairs(held, pairs.name), pairs)
+            schema.write_eigenpairs(_fresh(file, "curvature", pairs.name), pairs, checkpoint[1])
 
     def add_sharpness(self, report: SharpnessReport, *, replace: bool = False) -> None:
         """Add a sharpness report, or replace one of the same weights and objective.
@@ -204,24 +222,68 @@ class Store:
             StoreMismatch: another stands under this name, and `replace` was not asked for.
         """
         with self._changed("sharpness", report.name) as (file, held):
-            checkpoint_hash = self._check_origin(file, held, "sharpness", report, replace)
-            schema.write_sharpness(_fresh(file, "sharpness", report.name), report, checkpoint_hash)
+            checkpoint = report.checkpoint, self._checkpoint_hash(file, report.checkpoint)
+            if held is not None and not replace:
+                refusals.check_held(self.path, held, "sharpness", report.name, checkpoint, report.provenance)
+            schema.write_sharpness(_fresh(file, "sharpness", report.name), report, checkpoint[1])
 
     def check_origin(
-        self, kind: Literal["curvature", "sharpness"], name: str, checkpoint: Checkpoint, provenance: Provenance
+        self,
+        kind: Literal["curvature", "sharpness"],
+        name: str,
+        checkpoint: Checkpoint,
+        provenance: Provenance,
+        *,
+        settings: Scalars | None = None,
+        replace: bool = False,
     ) -> None:
         """Refuse before measuring what adding under this name would refuse after it.
 
+        Args:
+            kind: what is going to be measured.
+            name: of the record.
+            checkpoint: the one it will stand on.
+            provenance: of the record; its objective is what counts.
+            settings: of eigenpairs: top, tolerance, max_products. Those with which a record that is there could become
+                worse are refused.
+            replace: the record of this name may go, whatever it is, and other weights if nothing else stands on them.
+
         Raises:
-            StoreMismatch: other weights under the checkpoint's name, or a record of another checkpoint or objective.
+            StoreMismatch: other weights under the checkpoint's name, a record of another checkpoint or objective, or
+                a better one.
         """
         with files.opened(self.path) as file:
-            there = file.get("checkpoints", {}).get(checkpoint.name)
-            if there is not None and there.attrs["hash"] != checkpoint.hash:
-                self._mismatch("checkpoint", checkpoint.name, "weights", there.attrs["hash"], checkpoint.hash)
+            refusals.check_weights(self.path, file, checkpoint, [(kind, name)] if replace else ())
             held = file.get(kind, {}).get(name)
-            if held is not None:
-                self._check_held(held, kind, name, checkpoint.name, checkpoint.hash, provenance)
+            if held is not None and not replace:
+                origin = checkpoint.name, checkpoint.hash
+                refusals.check_held(self.path, held, kind, name, origin, provenance)
+                if kind == "curvature" and settings is not None:
+                    refusals.check_settings(self.path, schema.read_eigenpairs(held, name), settings)
+
+    def check_surface(self, surface: Surface, checkpoint: Checkpoint) -> None:
+        """Refuse before measuring what adding this surface and its checkpoint would refuse.
+
+        Raises:
+            StoreMismatch: other weights under the checkpoint's name, or another surface under this one.
+        """
+        with files.opened(self.path) as file:
+            refusals.check_surface(self.path, file, surface, checkpoint.hash)
+            refusals.check_weights(self.path, file, checkpoint, ())
+
+    def remove(self, kind: refusals.MeasuredKind, name: str) -> None:
+        """Take one measurement out, for good; its checkpoint and all else stay.
+
+        Raises:
+            StoreError: there is none of this name.
+        """
+        self.look_up(kind, name)
+        with self._changed(kind, name) as (file, _):
+            del file[kind][name]
+
+    def look_up(self, kind: Kind, name: str) -> None:
+        """Raise StoreError, with what there is, where there is no record of this name."""
+        self._record(kind, name, lambda *_: None)
 
     def add_table(self, kind: TableKind, table: Table) -> None:
         """Add a table, or replace the one of this name."""
@@ -252,55 +314,6 @@ class Store:
             raise StoreError(f"expected the checkpoint {name!r} in {self.path} before what is measured on it")
         return str(file["checkpoints"][name].attrs["hash"])
 
-    def _check_origin(
-        self, file: Any, held: Any, what: str, record: Eigenpairs | SharpnessReport, replace: bool
-    ) -> str:
-        """The checkpoint's hash, after refusing a group of other weights or another objective."""
-        checkpoint_hash = self._checkpoint_hash(file, record.checkpoint)
-        if held is not None and not replace:
-            self._check_held(held, what, record.name, record.checkpoint, checkpoint_hash, record.provenance)
-        return checkpoint_hash
-
-    def _check_held(
-        self, held: Any, what: str, name: str, checkpoint: str, checkpoint_hash: str, provenance: Provenance
-    ) -> None:
-        if held.attrs["checkpoint_hash"] != checkpoint_hash:
-            was = held.attrs["checkpoint"], held.attrs["checkpoint_hash"]
-            self._mismatch(what, name, "checkpoint", was, (checkpoint, checkpoint_hash))
-        objective = _objective_of(schema.read_provenance(held))
-        if objective != _objective_of(provenance):
-            self._mismatch(what, name, "objective", objective, _objective_of(provenance))
-
-    def _difference(self, file: Any, held: Any, surface: Surface) -> tuple[str, Any, Any] | None:
-        """What keeps a surface in the store from being this one: (what, held, came)."""
-        there = schema.read_surface(held, surface.name, file["directions"])
-        if surface.checkpoint not in file.get("checkpoints", ()):
-            return "checkpoint", there.checkpoint, surface.checkpoint
-        pairs: dict[str, tuple[Any, Any]] = {
-            "checkpoint": (held.attrs["checkpoint_hash"], self._checkpoint_hash(file, surface.checkpoint)),
-            "alpha axis": (_axis(there.alpha), _axis(surface.alpha)),
-            "beta axis": (_axis(there.beta), _axis(surface.beta)),
-            "direction x": (there.x.hash, surface.x.hash),
-            "direction y": (there.y and there.y.hash, surface.y and surface.y.hash),
-            "objective": (_objective_of(there.provenance), _objective_of(surface.provenance)),
-            "values": (sorted(there.values), sorted(surface.values)),
-        }
-        for what, (was, came) in pairs.items():
-            if was != came:
-                return what, was, came
-        for axis in ("alpha", "beta"):
-            if not np.array_equal(getattr(there, axis), getattr(surface, axis)):
-                return f"{axis} axis", "unequal steps", "others"
-        return None
-
-    def _mismatch(self, what: str, name: str, part: str, held: Any, came: Any) -> None:
-        if part == "objective":
-            held, came = _what_differs(held, came)
-        raise StoreMismatch(
-            f"{self.path} holds {what} {name!r} of another {part}: expected {held}, got {came}; "
-            "take another name or another store"
-        )
-
     def _settle(self) -> None:
         try:
             self._points.close()
@@ -329,22 +342,6 @@ def _table_kind(kind: TableKind) -> TableKind:
     if kind not in get_args(TableKind):
         raise InvalidArgument(f"expected one of {', '.join(get_args(TableKind))}, got {kind!r}")
     return kind
-
-
-def _objective_of(provenance: Provenance) -> str:
-    return schema.as_json(provenance.objective)
-
-
-def _what_differs(held: str, came: str) -> tuple[str, str]:
-    """Of two objectives' settings, those in which they differ."""
-    one, other = json.loads(held), json.loads(came)
-    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-    was, comes = (", ".join(f"{name} {side.get(name)}" for name in names) for side in (one, other))
-    return was, comes
-
-
-def _axis(values: NDArray[np.float64] | None) -> str:
-    return "none" if values is None else f"{values[0]:g}:{values[-1]:g}:{len(values)}"
 
 
 def _versions() -> dict[str, str]:

@@ -1,15 +1,16 @@
 """What each record looks like inside the HDF5 file: groups, datasets with dimension scales, attributes.
 
     /                    format, format_version, created, versions
-    /checkpoints/NAME    hash, norm, parameters, loss, metrics, config
+    /checkpoints/NAME    hash, norm, parameters, metrics, config
     /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters
-    /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), provenance
-    /curvature/NAME      label, values, residuals, converged, products; checkpoint, ..., method, tolerance
-    /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ...
+    /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...
+    /curvature/NAME      label, values, residuals, converged, products; checkpoint, ..., centre_loss, method, settings
+    /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ..., centre_loss
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
 Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes.
-Truth values are int8 with the attribute dtype="bool", the way xarray writes them.
+Truth values are int8 with the attribute dtype="bool", the way xarray writes them. The first stores kept one loss, the
+last measured, with the checkpoint (attribute `loss`) and no `centre`, `centre_loss` or `settings`: they are read so.
 """
 
 import dataclasses
@@ -42,8 +43,9 @@ RESERVED = ("alpha", "beta", "status")
 
 def write_checkpoint(group: Group, checkpoint: Checkpoint) -> None:
     """Fill an empty group."""
-    for key in ("hash", "norm", "parameters", "loss"):
+    for key in ("hash", "norm", "parameters"):
         group.attrs[key] = getattr(checkpoint, key)
+    _write_number(group, "loss", checkpoint.loss)
     group.attrs["metrics"], group.attrs["config"] = as_json(checkpoint.metrics), as_json(checkpoint.config)
 
 
@@ -55,9 +57,9 @@ def read_checkpoint(group: Group, name: str) -> Checkpoint:
         hash=str(attrs["hash"]),
         norm=float(attrs["norm"]),
         parameters=int(attrs["parameters"]),
-        loss=float(attrs["loss"]),
         metrics=json.loads(attrs["metrics"]),
         config=json.loads(attrs["config"]),
+        loss=_read_number(group, "loss"),
     )
 
 
@@ -107,7 +109,7 @@ def write_surface(group: Group, surface: Surface, checkpoint_hash: str) -> None:
             raise InvalidArgument(f"expected {name} of shape {surface.shape}, got {group[name].shape}")
         for number, axis in enumerate(axes):
             group[name].dims[number].attach_scale(group[axis])
-    group.attrs["values"] = as_json(list(surface.values))
+    group.attrs["values"], group.attrs["centre"] = as_json(list(surface.values)), as_json(surface.centre)
     group.attrs["x"] = direction_id(surface.x)
     if surface.y is not None:
         group.attrs["y"] = direction_id(surface.y)
@@ -131,6 +133,7 @@ def read_surface(group: Group, name: str, directions: Group) -> Surface:
         x=read_direction(directions[group.attrs["x"]]),
         y=read_direction(directions[group.attrs["y"]]) if "y" in group.attrs else None,
         provenance=read_provenance(group),
+        centre=json.loads(group.attrs.get("centre", "{}")),
     )
 
 
@@ -145,6 +148,8 @@ def write_eigenpairs(group: Group, pairs: Eigenpairs, checkpoint_hash: str) -> N
     columns = {key: getattr(pairs, key) for key in ("values", "residuals", "converged", "products")}
     _write_columns(group, columns, ("label", np.array(pairs.labels, dtype=object)))
     group.attrs["method"], group.attrs["tolerance"] = pairs.method, pairs.tolerance
+    group.attrs["settings"] = as_json(pairs.settings)
+    _write_number(group, "centre_loss", pairs.loss)
     _write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
 
 
@@ -161,6 +166,8 @@ def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
         products=_read_column(group["products"]),
         tolerance=float(group.attrs["tolerance"]),
         provenance=read_provenance(group),
+        loss=_read_number(group, "centre_loss"),
+        settings=json.loads(group.attrs.get("settings", "{}")),
     )
 
 
@@ -178,6 +185,7 @@ def write_sharpness(group: Group, report: SharpnessReport, checkpoint_hash: str)
         "note": _text([m.note for m in measures]),
     }
     _write_columns(group, columns, ("row", np.arange(len(measures))))
+    _write_number(group, "centre_loss", report.loss)
     _write_origin(group, report.checkpoint, checkpoint_hash, report.provenance)
 
 
@@ -189,7 +197,8 @@ def read_sharpness(group: Group, name: str) -> SharpnessReport:
         SharpnessMeasure(measure, json.loads(setting), value, None if exact else error, cost, note)
         for measure, setting, value, error, exact, cost, note in zip(*columns, strict=True)
     )
-    return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group))
+    loss = _read_number(group, "centre_loss")
+    return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group), loss)
 
 
 def write_table(group: Group, table: Table) -> None:
@@ -236,6 +245,15 @@ def _write_origin(group: Group, checkpoint: str, checkpoint_hash: str, provenanc
     group.attrs["checkpoint"], group.attrs["checkpoint_hash"] = checkpoint, checkpoint_hash
     group.attrs["target"], group.attrs["created"] = provenance.target, provenance.created
     group.attrs["provenance"] = as_json(dataclasses.asdict(provenance))
+
+
+def _write_number(group: Group, key: str, number: float | None) -> None:
+    if number is not None:
+        group.attrs[key] = number
+
+
+def _read_number(group: Group, key: str) -> float | None:
+    return float(group.attrs[key]) if key in group.attrs else None
 
 
 def _write_columns(group: Group, columns: Mapping[str, Any], scale: tuple[str, NDArray[Any]]) -> None:

@@ -16,18 +16,19 @@ from typing import Any
 
 from landscape.errors import InvalidArgument, LandscapeError, UnknownTarget
 from landscape.objective import Objective, Recipe
+from landscape.records import UNSET
 
 GROUP = "landscape.loaders"
-UNSET: Mapping[str, Any] = {"users": None, "loss": None, "seed": 0, "split": "train", "device": "auto"}
 NEEDED = ("layout", "weights", "chunks", "outputs", "loss")
 
 
 def load_objective(target: str, **settings: Any) -> Objective:
     """Open a target.
 
-    The command line passes `users`, `loss`, `seed` (of negatives), `split` and `device`. A function that does not take
-    one of them is called without it, as long as it was left at its default. Where the objective's `recipe` says
-    nothing and can be set, it is set to this target and these settings, so that a pool can rebuild it.
+    The command line passes `users`, `loss`, `seed` (of negatives), `split`, `device`, and `data` where it was given. A
+    loader or function that does not take one of them is called without it, as long as it was left at its default. Where
+    the objective's `recipe` says nothing and can be set, it is set to this target and these settings, so that a pool
+    can rebuild it.
 
     Raises:
         UnknownTarget: no such loader, module or function, or it gives no objective.
@@ -38,7 +39,8 @@ def load_objective(target: str, **settings: Any) -> Objective:
         raise UnknownTarget(f"expected a target as loader:where, such as samrec:runs/beauty, got {target!r}")
     points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
     if loader in points:
-        opened: Any = _called(points[loader].load(), where, target=target, settings=settings)
+        function = points[loader].load()
+        opened: Any = _called(function, where, target=target, settings=_accepted(function, target, settings))
     else:
         function = _function(loader, where, sorted(points))
         opened = _called(function, target=target, settings=_accepted(function, target, settings))

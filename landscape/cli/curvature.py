@@ -26,11 +26,13 @@ def curvature(
     max_products: Annotated[int, typer.Option(help="Products at most, for each eigenvalue.")] = 300,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the starts and of what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
-    replace: Annotated[bool, typer.Option(help="Replace a record of other weights or settings.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
@@ -38,37 +40,39 @@ def curvature(
 ) -> None:
     """Find lambda_max and lambda_min, named by sign, each with its residual.
 
-    Exit code 3 if one did not converge; it is kept, marked so.
+    Exit code 3 if one did not converge; it is kept, marked so. A record that is there is replaced by one that cannot be
+    worse; by any other, and by one of other weights, only with --replace. Nothing else in the store is touched.
 
     Example: landscape curvature samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
     """
     if method != "power":
         raise InvalidArgument(f"expected the method power, got {method!r}")
-    objectives = opened(targets, name=name, threads=threads, device=device, users=users, loss=loss, seed=seed)
+    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
+    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
         _say_cost(objectives, (top + 1) * max_products, as_json)
         return
     from landscape.curvature.power import eigenpairs_of
     from landscape.describe import checkpoint_record, provenance
+    from landscape.objective import check_frozen
     from landscape.store import Store
 
     records: list[Eigenpairs] = []
+    wanted: dict[str, Any] = {"top": top, "tolerance": tolerance, "seed": seed, "max_products": max_products}
     for checkpoint, record, objective in objectives:
-        described = checkpoint_record(objective, checkpoint)
+        centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
-            if not replace:
-                writer.check_origin("curvature", record, described, provenance(objective, ""))
+            origin = provenance(objective)
+            writer.check_origin("curvature", record, described, origin, settings=wanted, replace=replace)
             pairs = eigenpairs_of(
                 objective,
                 name=record,
                 checkpoint=checkpoint,
-                top=top,
-                seed=seed,
-                tolerance=tolerance,
-                max_products=max_products,
+                centre=centre,
                 command=" ".join(["landscape", *sys.argv[1:]]),
+                **wanted,
             )
-            writer.add_checkpoint(described, replace=replace)
+            writer.add_checkpoint(described, replacing=[("curvature", record)] if replace else ())
             writer.add_eigenpairs(pairs, replace=replace)
         records.append(pairs)
     settled = all(pairs.converged.all() for pairs in records)

@@ -39,7 +39,6 @@ def contents(store: Any) -> dict[str, list[dict[str, Any]]]:
 def _checkpoint(record: Any) -> dict[str, Any]:
     return {
         "name": record.name,
-        "loss": record.loss,
         "norm": record.norm,
         "parameters": record.parameters,
         **record.metrics,
@@ -55,6 +54,7 @@ def _surface(record: Any) -> dict[str, Any]:
     return {
         "name": record.name,
         "checkpoint": record.checkpoint,
+        "loss": record.centre.get("loss"),
         "points": " x ".join(str(length) for length in record.shape),
         "measured": int(measured.sum()),
         "of": record.status.size,
@@ -71,6 +71,7 @@ def _eigenpairs(record: Any) -> dict[str, Any]:
     return {
         "name": record.name,
         "checkpoint": record.checkpoint,
+        "loss": record.loss,
         "method": record.method,
         **{label: float(value) for label, value in zip(record.labels, record.values, strict=True)},
         "largest_residual": float(record.residuals.max(initial=0.0)),
@@ -80,7 +81,13 @@ def _eigenpairs(record: Any) -> dict[str, Any]:
 
 def _sharpness(record: Any) -> dict[str, Any]:
     measures = sorted({measure.measure for measure in record.measures})
-    return {"name": record.name, "checkpoint": record.checkpoint, "numbers": len(record.measures), "measures": measures}
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        "loss": record.loss,
+        "numbers": len(record.measures),
+        "measures": measures,
+    }
 
 
 def _table(record: Any) -> dict[str, Any]:

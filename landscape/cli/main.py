@@ -13,6 +13,7 @@ COMMANDS = {
     "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
     "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
     "inspect": _command("inspect", "List what a store holds and how far it is."),
+    "remove": _command("remove", "Take measurements out of a store by name, for good."),
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
     "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
 }

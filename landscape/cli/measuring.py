@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 
 
 def opened(
-    targets: Sequence[str], *, name: str | None, threads: int | None, device: str, **settings: Any
+    targets: Sequence[str],
+    *,
+    name: str | None,
+    threads: int | None,
+    device: str,
+    data: str | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[str, str, "Objective"]]:
     """For each target the checkpoint's name, the record's name and the objective, one at a time.
+
+    `data` is passed on only where it was given: a target that cannot look elsewhere for its data then refuses it.
 
     Raises:
         InvalidArgument: `name` for several targets, or two targets that would share a name.
@@ -34,6 +42,8 @@ def opened(
         if threads < 1:
             raise InvalidArgument(f"expected --threads of at least 1, got {threads}")
         torch.set_num_threads(threads)
+    if data is not None:
+        settings["data"] = data
     for target, checkpoint in zip(targets, names, strict=True):
         yield checkpoint, name or checkpoint, load_objective(target, device=device, **settings)
 

@@ -13,7 +13,7 @@ from landscape.cli.running import LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
-    from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport
+    from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport
 
 
 def sharpness(
@@ -26,11 +26,13 @@ def sharpness(
     pairs: Annotated[int, typer.Option(help="Antithetic pairs of noise for each sigma.")] = 20,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the noise and of what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
-    replace: Annotated[bool, typer.Option(help="Replace a record of other weights or settings.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
@@ -38,26 +40,28 @@ def sharpness(
 ) -> None:
     """Measure SAM sharpness and average-case sharpness, each also in scale-invariant coordinates.
 
-    With eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 is added.
+    With eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 is added. --replace takes the
+    place of this name's record alone; nothing else in the store is touched.
 
     Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --rho .05,.1,.2
     """
     steps = {"rhos": numbers(rho, "--rho"), "relative_rhos": numbers(relative_rho, "--relative-rho")}
     noise = {"sigmas": numbers(sigma, "--sigma"), "relative_sigmas": numbers(relative_sigma, "--relative-sigma")}
-    objectives = opened(targets, name=name, threads=threads, device=device, users=users, loss=loss, seed=seed)
+    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
+    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
         _say_cost(objectives, sum(map(len, steps.values())) + 2 * pairs * sum(map(len, noise.values())), as_json)
         return
     from landscape.describe import checkpoint_record, provenance
+    from landscape.objective import check_frozen
     from landscape.sharpness.summary import sharpness_report
     from landscape.store import Store
 
     reports: list[SharpnessReport] = []
     for checkpoint, record, objective in objectives:
-        described = checkpoint_record(objective, checkpoint)
+        centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
-            if not replace:
-                writer.check_origin("sharpness", record, described, provenance(objective, ""))
+            writer.check_origin("sharpness", record, described, provenance(objective), replace=replace)
             report = sharpness_report(
                 objective,
                 name=record,
@@ -66,10 +70,11 @@ def sharpness(
                 **noise,
                 pairs=pairs,
                 seed=seed,
-                eigenpairs=_matching(writer, record, checkpoint, objective),
+                eigenpairs=_matching(writer, record, described, objective),
+                centre=centre,
                 command=" ".join(["landscape", *sys.argv[1:]]),
             )
-            writer.add_checkpoint(described, replace=replace)
+            writer.add_checkpoint(described, replacing=[("sharpness", record)] if replace else ())
             writer.add_sharpness(report, replace=replace)
         reports.append(report)
     payload = {
@@ -86,15 +91,16 @@ def sharpness(
     emit(as_json, payload, _table(reports))
 
 
-def _matching(store: Any, name: str, checkpoint: str, objective: "Objective") -> "Eigenpairs | None":
-    """Eigenpairs the store holds of the same checkpoint and the same objective."""
+def _matching(store: Any, name: str, checkpoint: "Checkpoint", objective: "Objective") -> "Eigenpairs | None":
+    """Eigenpairs the store holds of the same weights and the same objective."""
     from landscape.describe import provenance
+    from landscape.store_refusals import same_objective
 
-    if name not in store.names("curvature"):
+    if name not in store.names("curvature") or checkpoint.name not in store.names("checkpoints"):
         return None
     pairs: Eigenpairs = store.eigenpairs(name)
-    same = pairs.checkpoint == checkpoint and pairs.provenance.objective == provenance(objective, "").objective
-    return pairs if same else None
+    same = pairs.checkpoint == checkpoint.name and store.checkpoint(checkpoint.name).hash == checkpoint.hash
+    return pairs if same and same_objective(pairs.provenance, provenance(objective)) else None
 
 
 def _say_cost(objectives: Any, losses: int, as_json: bool) -> None:

@@ -27,6 +27,7 @@ def surface(
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions and of what the objective draws.")
     ] = 0,
@@ -53,7 +54,7 @@ def surface(
     metrics = tuple(metric or ())
     policy: dict[str, Any] = {"one_dimensional": one_dimensional, "untouched": untouched, "kind": directions}
     policy["seed"] = seed if direction_seed is None else direction_seed
-    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split}
+    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
     objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
         costs = [_cost(checkpoint, one, grid, metrics, workers or 1, policy) for checkpoint, _, one in objectives]

@@ -12,7 +12,13 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
-from landscape.plots.prepare_marks import prepare_scores, prepare_sharpness, prepare_spectrum
+from landscape.plots.prepare_marks import (
+    INTERVAL,
+    distinct_labels,
+    prepare_scores,
+    prepare_sharpness,
+    prepare_spectrum,
+)
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Checkpoint, Direction, Status, Surface
@@ -30,7 +36,7 @@ __all__ = [
     "prepare_training",
 ]
 
-INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
+LONGEST = 36  # characters of a name over a panel
 DIRECTIONS = {"filter": "filter-normalised (1 is the norm of each filter)", "raw": "raw Gaussian"}
 UNITS = {"rise": "rise of the loss", "standard_error": "standard error"}
 
@@ -186,9 +192,12 @@ def _measured(surface: Surface, value: str) -> Floats:
 
 
 def _at_centre(surface: Surface, value: str, checkpoint: Checkpoint) -> float:
-    """The value at w: from the checkpoint's record where it has it, else from the grid's own point."""
-    if value == "loss":
-        return float(checkpoint.loss)
+    """The value at w of the surface's own objective; in stores that do not keep it, of its point there.
+
+    Last comes the checkpoint's record of whatever was measured last: all that the first stores have off the centre.
+    """
+    if value in surface.centre:
+        return float(surface.centre[value])
     if value in ("rise", "standard_error"):
         return 0.0
     for axis in (surface.alpha, surface.beta):
@@ -199,22 +208,14 @@ def _at_centre(surface: Surface, value: str, checkpoint: Checkpoint) -> float:
         if surface.status[index] != Status.PENDING:
             return float(surface.values[value][index])
     recorded = {name.lower(): number for name, number in checkpoint.metrics.items()}
+    if value == "loss" and checkpoint.loss is not None:
+        return checkpoint.loss
     return float(recorded.get(value.lower(), np.nan))
 
 
 def _labels(surfaces: Sequence[Surface]) -> list[str]:
-    """The checkpoints' names, with the surfaces' where two share a checkpoint; long names lose their middle."""
-    names = [surface.checkpoint for surface in surfaces]
-    return [
-        shortened(name if names.count(name) == 1 else f"{name} ({surface.name})")
-        for name, surface in zip(names, surfaces, strict=True)
-    ]
-
-
-def shortened(name: str, longest: int = 36) -> str:
-    """A name that fits over a panel."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+    names = [surface.checkpoint for surface in surfaces], [surface.name for surface in surfaces]
+    return distinct_labels(*names, longest=LONGEST)
 
 
 def _named(value: str) -> str:

@@ -13,7 +13,7 @@ from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.store import Store
 
-INTERVAL = 1.959964
+INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
 MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
@@ -27,7 +27,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
     chosen: list[Eigenpairs] = [store.eigenpairs(name) for name in names or store.names("curvature")]
     if not chosen:
         raise InvalidArgument(f"expected eigenvalues in {store.path}, found none")
-    labels = _distinct([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
+    labels = distinct_labels([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
     norms = [store.checkpoint(pairs.checkpoint).norm for pairs in chosen]
     rows = tuple((float(-row), label) for row, label in enumerate(labels))
     looks = _looks(store, [pairs.checkpoint for pairs in chosen])
@@ -71,7 +71,7 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     chosen: list[SharpnessReport] = [store.sharpness(name) for name in names or store.names("sharpness")]
     if not chosen:
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
-    labels = _distinct([report.checkpoint for report in chosen], [report.name for report in chosen])
+    labels = distinct_labels([report.checkpoint for report in chosen], [report.name for report in chosen])
     looks = _looks(store, [report.checkpoint for report in chosen])
     titles = list(dict.fromkeys(_title(measure) for report in chosen for measure in report.measures))
     panels = []
@@ -156,7 +156,7 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     value = np.asarray(table.columns["value"], dtype=np.float64)
     error = np.asarray(table.columns["standard_error"], dtype=np.float64)
     reach = INTERVAL * np.where(np.isfinite(error), error, 0.0)
-    labels = _distinct(checkpoints, checkpoints)
+    labels = distinct_labels(checkpoints, checkpoints)
     looks = _looks(store, checkpoints)
     panels = []
     for family in families:
@@ -233,13 +233,14 @@ def _title(measure: SharpnessMeasure) -> str:
     return ", ".join([name, *extra])
 
 
-def _distinct(checkpoints: Sequence[str], names: Sequence[str]) -> list[str]:
+def distinct_labels(checkpoints: Sequence[str], names: Sequence[str], longest: int = 28) -> list[str]:
     """Checkpoints' names, with the records' where two share one; long ones lose their middle."""
+    half = (longest - 1) // 2
     labels = [
         one if list(checkpoints).count(one) == 1 else f"{one} ({name})"
         for one, name in zip(checkpoints, names, strict=True)
     ]
-    return [label if len(label) <= 28 else f"{label[:13]}…{label[-13:]}" for label in labels]
+    return [label if len(label) <= longest else f"{label[:half]}…{label[-half:]}" for label in labels]
 
 
 def _greek(label: str) -> str:

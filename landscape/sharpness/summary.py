@@ -10,7 +10,7 @@ import torch
 
 from landscape.describe import provenance
 from landscape.errors import InvalidArgument
-from landscape.objective import Objective
+from landscape.objective import LossValue, Objective, check_frozen
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.worst_case import sam_sharpness
@@ -33,11 +33,12 @@ def sharpness_report(
     pairs: int = 20,
     seed: int = 0,
     eigenpairs: Eigenpairs | None = None,
+    centre: LossValue | None = None,
     command: str = "",
 ) -> SharpnessReport:
     """SAM and average-case sharpness, absolute and relative, and lambda_max ||w||^2 if its eigenpair is known.
 
-    Costs two gradients, a loss for each rho, and two losses a pair for each sigma.
+    Costs two gradients, a loss for each rho, two losses a pair for each sigma, and the losses at the centre.
 
     Args:
         objective: the frozen loss.
@@ -50,11 +51,14 @@ def sharpness_report(
         pairs: antithetic pairs for each sigma.
         seed: of the noise.
         eigenpairs: of the same checkpoint.
+        centre: the loss at the weights where it is known; two losses otherwise.
         command: kept in the provenance.
 
     Raises:
+        NotFrozen, NonFiniteLoss: the objective gives no one finite loss at the checkpoint.
         InvalidArgument: eigenpairs of another checkpoint, or options outside what they may be.
     """
+    loss = check_frozen(objective) if centre is None else centre
     measures: list[SharpnessMeasure] = []
     if rhos:
         measures += sam_sharpness(objective, rhos)
@@ -68,7 +72,7 @@ def sharpness_report(
         if eigenpairs.checkpoint != checkpoint:
             raise InvalidArgument(f"expected eigenpairs of {checkpoint}, got those of {eigenpairs.checkpoint}")
         measures.append(curvature_times_norm(objective, eigenpairs))
-    return SharpnessReport(name, checkpoint, tuple(measures), provenance(objective, command))
+    return SharpnessReport(name, checkpoint, tuple(measures), provenance(objective, command), loss.value)
 
 
 def curvature_times_norm(objective: Objective, eigenpairs: Eigenpairs) -> SharpnessMeasure:

@@ -21,7 +21,6 @@ from landscape.parameters import Params, Vector, moved
 from landscape.records import SharpnessMeasure
 
 Scale = Literal["absolute", "relative"]
-COST = 2  # a gradient and a loss for each measure, the loss at the centre left aside
 
 
 def sam_sharpness(
@@ -36,8 +35,9 @@ def sam_sharpness(
         eta: keeps zero weights movable; any eta above 0 gives up exact scale invariance.
 
     Returns:
-        A measure for each rho, exact for the objective's data. A zero gradient has no ascent direction: the value is 0
-        and the note says so. A loss that overflows at w + d is kept as it is.
+        A measure for each rho, exact for the objective's data. The first one's cost holds the gradient that serves
+        all, each has its loss; the loss at the centre is left aside. A zero gradient has no ascent direction: the value
+        is 0 and the note says so. A loss that overflows at w + d is kept as it is.
 
     Raises:
         InvalidArgument: a negative or non-finite rho or eta.
@@ -60,10 +60,10 @@ def sam_sharpness(
     unit = objective.layout.unflatten(stretch**2 * g / length if length > 0 else torch.zeros_like(g))
     centre = loss_at(objective, weights)
     measures = []
-    for rho in rhos:
+    for k, rho in enumerate(rhos):
         rise = rise_at(objective, moved(weights, [(rho, unit)]), centre)
         setting = {"rho": float(rho), "scale": scale} | ({"eta": eta} if scale == "relative" else {})
-        measures.append(SharpnessMeasure("sam", setting, rise, None, COST, note))
+        measures.append(SharpnessMeasure("sam", setting, rise, None, 2 if k == 0 else 1, note))
     return tuple(measures)
 
 

@@ -4,9 +4,11 @@ Directions and negatives come from seeds and every point stands alone, so a run 
 with the same numbers as an unbroken one (on one machine, with one thread count).
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from landscape.grid import Grid
 from landscape.objective import Objective, check_frozen
 from landscape.parameters import content_hash
 from landscape.progress import progress
-from landscape.records import Direction, Status, Surface
+from landscape.records import Checkpoint, Direction, Status, Surface
 from landscape.store import Store
 from landscape.surface.evaluate import LOSS_VALUES, Point, SurfaceTask, Values
 
@@ -28,7 +30,7 @@ WRITE_EVERY = 0.05  # seconds; slower points are written one by one, faster ones
 
 
 def compute_surface(
-    store_path: str | os.PathLike[str],
+    store: str | os.PathLike[str] | Store,
     objective: Objective,
     *,
     grid: Grid,
@@ -47,7 +49,8 @@ def compute_surface(
     it leaves the store good: what has been measured is written before the exception goes on.
 
     Args:
-        store_path: created if missing. Held for writing meanwhile; readers are welcome.
+        store: a path, created if missing and held for writing meanwhile (readers are welcome); or a store that is
+            open for writing, and stays so.
         objective: the frozen loss; its weights are never changed.
         grid: a line, or a plane.
         name: of the surface in the store.
@@ -64,29 +67,41 @@ def compute_surface(
         StoreMismatch: the store holds another checkpoint or surface under these names.
     """
     task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, **policy)
-    centre = check_frozen(objective)
-    checkpoint = checkpoint_record(objective, checkpoint_name, loss=centre, metrics=metrics)
-    wanted = Surface(
-        name=name,
-        checkpoint=checkpoint_name,
-        alpha=grid.alpha.values,
-        beta=None if grid.beta is None else grid.beta.values,
-        status=np.zeros(grid.shape, dtype=np.uint8),
-        values={value: np.full(grid.shape, np.nan) for value in task.names},
-        x=task.x,
-        y=task.y,
-        provenance=provenance(objective, command),
+    loss = check_frozen(objective)
+    checkpoint = checkpoint_record(objective, checkpoint_name, metrics=metrics)
+    wanted = replace(
+        _empty_surface(objective, grid, task, name, checkpoint_name, command),
+        centre={"loss": loss.value, **checkpoint.metrics},
     )
-    with Store.write(store_path) as store:
-        if name in store.names("surfaces"):
-            store.add_surface(wanted)  # refuses another one before anything is changed
-        store.add_checkpoint(checkpoint)
-        held = store.add_surface(wanted)
+    with contextlib.nullcontext(store) if isinstance(store, Store) else Store.write(store) as opened:
+        opened.check_surface(wanted, checkpoint)
+        opened.add_checkpoint(checkpoint)
+        held = opened.add_surface(wanted)
         pending = held.status.reshape(-1) == Status.PENDING
         order = [int(index) for index in grid.coarse_to_fine() if pending[index]]
         if order:
-            _fill(store, name, task, grid, order, executor or Here())
-        return store.surface(name)
+            _fill(opened, name, task, grid, order, executor or Here())
+        return opened.surface(name)
+
+
+def planned_surface(
+    objective: Objective,
+    *,
+    grid: Grid,
+    name: str,
+    checkpoint_name: str,
+    kind: str = "filter",
+    seed: int = 0,
+    metrics: Sequence[str] = (),
+    **policy: Any,
+) -> tuple[Surface, Checkpoint]:
+    """What `compute_surface` would fill and on which checkpoint, for `Store.check_surface`. No loss is taken.
+
+    Args and errors are those of `compute_surface`; it costs the draw of the directions.
+    """
+    task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, **policy)
+    surface = _empty_surface(objective, grid, task, name, checkpoint_name, "")
+    return surface, checkpoint_record(objective, checkpoint_name)
 
 
 def surface_task(
@@ -98,7 +113,19 @@ def surface_task(
     metrics: Sequence[str] = (),
     **policy: Any,
 ) -> SurfaceTask:
-    """Draw the directions of a line or a plane and say what to measure along them."""
+    """Draw the directions of a line or a plane and say what to measure along them. No loss is taken.
+
+    Args:
+        objective: the frozen loss; its weights are the origin.
+        grid: a line takes one direction, a plane two, the second orthogonal to the first.
+        kind: of the directions, "filter" or "raw".
+        seed: of the directions.
+        metrics: names that the objective's `metrics` knows.
+        policy: `one_dimensional` and `untouched` of `draw_direction`.
+
+    Raises:
+        InvalidArgument: a metric twice or named like one of the loss's own values, or an unknown kind or policy.
+    """
     if len({*metrics, *LOSS_VALUES}) != len(metrics) + len(LOSS_VALUES):
         raise InvalidArgument(f"expected metrics once each and none of {', '.join(LOSS_VALUES)}, got {list(metrics)}")
     y: Direction | None = None
@@ -107,6 +134,22 @@ def surface_task(
     else:
         (_, x), (_, y) = draw_plane(objective.layout, objective.weights, kind=kind, seed=seed, **policy)
     return SurfaceTask(objective.recipe, content_hash(objective.weights), x, y, tuple(metrics), objective)
+
+
+def _empty_surface(
+    objective: Objective, grid: Grid, task: SurfaceTask, name: str, checkpoint: str, command: str
+) -> Surface:
+    return Surface(
+        name=name,
+        checkpoint=checkpoint,
+        alpha=grid.alpha.values,
+        beta=None if grid.beta is None else grid.beta.values,
+        status=np.zeros(grid.shape, dtype=np.uint8),
+        values={value: np.full(grid.shape, np.nan) for value in task.names},
+        x=task.x,
+        y=task.y,
+        provenance=provenance(objective, command),
+    )
 
 
 def _fill(store: Store, name: str, task: SurfaceTask, grid: Grid, order: list[int], executor: Executor) -> None:

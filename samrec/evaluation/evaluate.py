@@ -125,7 +125,22 @@ def evaluate_model(
     weights: str = "",
     holdout: Holdout = LEAVE_ONE_OUT,
 ) -> Evaluation:
-    """Rank every user's target with this model; nothing is written."""
+    """Rank every user's target with this model; nothing is written. One ranking of all users.
+
+    Args:
+        model: dropout is off meanwhile, whatever mode it is in.
+        interactions: the data it was trained on.
+        split: which targets.
+        keep_seen: rank items of the history too.
+        candidates: what a target is ranked against.
+        run: name that the result carries.
+        weights: hash of the weights that the result carries.
+        holdout: which rule holds targets back.
+
+    Raises:
+        ConfigError: a split without held-out targets.
+        NonFiniteScores: a target or candidate has no finite score.
+    """
     from samrec.evaluation.held_out import held_out
     from samrec.evaluation.ranking import targets_already_seen
 

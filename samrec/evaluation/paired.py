@@ -5,7 +5,8 @@ users like these, and nothing about training again. Seeds: the difference of two
 whether the methods differ, and with few seeds its smallest possible p-value is large (.25 for three): it is reported.
 
 Differences are B - A. The bootstrap redraws users (a multinomial over the distinct differences, which is the same and
-cheaper); the sign-flip test is of differences symmetric about 0.
+cheaper); the sign-flip test is of differences symmetric about 0. Methods whose runs share no seed have nothing to pair
+on the level of seeds: Welch's unequal-variances t is what is left, and is named so.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from samrec.errors import ConfigError, ProtocolMismatch
 from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
@@ -21,6 +22,7 @@ from samrec.evaluation.protocol import refuse_other_protocol
 
 USERS_LEVEL = "users within this pair of checkpoints"
 SEEDS_LEVEL = "seeds"
+WELCH_LEVEL = "seeds, unpaired (Welch)"
 _EXACT_UP_TO = 20  # differences other than 0: 2^20 sign patterns take 8 MiB and a few milliseconds
 _BLOCK = 1 << 22  # numbers drawn at once, 32 MiB
 
@@ -69,10 +71,31 @@ class PairedSeeds:
     level: str = SEEDS_LEVEL
 
 
+@dataclass(frozen=True, slots=True)
+class UnpairedSeeds:
+    """Two methods without a common seed, compared over the runs of each."""
+
+    mean: float  # of b, minus the mean of a
+    low: float  # of Welch's interval; NaN where a method has one run or none of them varies
+    high: float
+    confidence: float
+    p_value: float  # two-sided; NaN as above
+    seeds: int  # of both methods together
+    level: str = WELCH_LEVEL
+
+
 def paired_users(
     a: Ranked, b: Ranked, metric: str = "NDCG@10", *, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> PairedUsers:
-    """Compare two evaluations of the same users under the same protocol.
+    """Compare two evaluations of the same users under the same protocol. Their seeds of training may differ.
+
+    Args:
+        a: the evaluation that is subtracted.
+        b: the other one.
+        metric: such as "NDCG@10".
+        confidence: of the bootstrap interval.
+        draws: resamples of the interval, and sign patterns of the test where they are too many to count.
+        seed: of both.
 
     Raises:
         ProtocolMismatch: data, split, seen-item rule, tie rule, candidates or users differ.
@@ -124,6 +147,32 @@ def paired_seeds(differences: Float[np.ndarray, " seeds"], *, confidence: float 
         smallest_p=2.0 ** (1 - seeds),
         seeds=seeds,
     )
+
+
+def unpaired_seeds(
+    a: Float[np.ndarray, " runs_a"], b: Float[np.ndarray, " runs_b"], *, confidence: float = 0.95
+) -> UnpairedSeeds:
+    """Compare two methods by the values of their runs, where no run of one has the seed of a run of the other.
+
+    Args:
+        a: a number for each run of the method that is subtracted.
+        b: the other method's.
+        confidence: of Welch's interval.
+
+    Source: Welch 1947, degrees of freedom by Satterthwaite 1946.
+    """
+    of_a, of_b = _finite(a), _finite(b)
+    _check_level(confidence)
+    difference = float(of_b.mean() - of_a.mean())
+    half = p_value = float("nan")
+    if min(len(of_a), len(of_b)) > 1:
+        errors = np.array([values.var(ddof=1) / len(values) for values in (of_a, of_b)])
+        if errors.any():
+            freedom = errors.sum() ** 2 / (errors[0] ** 2 / (len(of_a) - 1) + errors[1] ** 2 / (len(of_b) - 1))
+            spread = float(np.sqrt(errors.sum()))
+            half = float(stdtrit(freedom, (1 + confidence) / 2)) * spread
+            p_value = float(2 * stdtr(freedom, -abs(difference) / spread))
+    return UnpairedSeeds(difference, difference - half, difference + half, confidence, p_value, len(of_a) + len(of_b))
 
 
 def bootstrap_interval(

@@ -89,7 +89,22 @@ def rank_targets(
     keep_seen: bool = False,
     chunk: int | None = None,
 ) -> Float64[np.ndarray, " users"]:
-    """Rank targets given the user vectors; see `full_ranks`. Row i of `item_table` is item i, row 0 is padding."""
+    """Rank targets given the user vectors; see `full_ranks`.
+
+    Args:
+        user_vectors: one a user.
+        item_table: row i is item i, row 0 is padding; rows beyond `item_count` are never candidates.
+        targets: the item id of each user.
+        seen_items: flat item ids, user by user.
+        seen_offsets: where each user's begin, and the end.
+        item_count: items have ids 1 to this.
+        keep_seen: rank seen items too.
+        chunk: users scored at once; memory is about 10 bytes times this times the items.
+
+    Raises:
+        NonFiniteScores: the score of a target or candidate is NaN or infinite.
+        DataError: targets, seen items and vectors do not fit each other or the item count.
+    """
     with torch.no_grad():
         candidates = candidate_table(item_table, item_count)
         return _rank_against(

@@ -4,10 +4,9 @@ All runs get the same users, negatives, test targets and directions' seed, so th
 a store already holds of these very weights and settings is not computed again: an interrupted comparison goes on.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,21 @@ import numpy as np
 from landscape.curvature.power import eigenpairs_of
 from landscape.curvature.products import hessian_product
 from landscape.describe import checkpoint_record, provenance
+from landscape.errors import StoreMismatch
 from landscape.executors.here import make_executor
 from landscape.grid import Axis, Grid
 from landscape.objective import loss_at
-from landscape.records import Checkpoint, Table
+from landscape.records import Checkpoint, Eigenpairs
 from landscape.sharpness.summary import sharpness_report
 from landscape.store import Store
-from landscape.surface.resume import compute_surface
+from landscape.store_refusals import looser_setting, same_objective, settings_of
+from landscape.surface.resume import compute_surface, planned_surface
 from samrec.data.interactions import Interactions
 from samrec.errors import ConfigError
 from samrec.evaluation.evaluate import Evaluation, evaluate_run
-from samrec.evaluation.metrics import METRICS, metric_name
-from samrec.evaluation.paired import PairedSeeds, PairedUsers, paired_seeds, paired_users
-from samrec.experiments.members import Member, Pair, methods_of, open_members, pairs_of
+from samrec.evaluation.metrics import metric_name
+from samrec.experiments.comparison_tables import differences_table, history_table, runs_table, scores_table
+from samrec.experiments.members import Member, open_members
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 
@@ -96,16 +97,32 @@ def compare_runs(
 ) -> Comparison:
     """Compare finished runs, the first one's method being the baseline, and keep it all in the store `out`.
 
+    Costs, for each run: one ranking of all users; up to twice `max_products` products of about three gradients of
+    `users` users; 2 gradients and 6 + 8 `sharpness_pairs` losses of theirs; and a loss of `surface_users` for each of
+    `surface_points` squared points. What `out` holds already costs nothing.
+
+    Args:
+        folders: finished runs of one data set.
+        out: the store, held for writing from first to last: another comparison that writes it is refused at once.
+        options: what to measure.
+        command: kept in the provenance.
+
     Raises:
         SamrecError: runs that cannot be compared; see `open_members`.
-        StoreMismatch: `out` holds measurements of other weights or settings under these runs' names.
+        StoreLocked: another process is writing `out`.
+        StoreMismatch: `out` holds measurements of other weights or settings under these runs' names. It is noticed
+            before anything is measured or changed.
     """
     options = options or Options()
     members = open_members(folders)
     interactions = members[0].run.data(options.data)
     loss = options.loss or _common_loss(members)
-    evaluations = {member.name: evaluate_run(member.run, "test", interactions=interactions) for member in members}
+    executor = make_executor(options.workers)
+    unsettled: list[str] = []
     with Store.write(out) as store:
+        for member in members:
+            _check(store, member, interactions, loss, options)
+        evaluations = {member.name: evaluate_run(member.run, "test", interactions=interactions) for member in members}
         for member in members:
             store.add_table("histories", history_table(member))
         for table in (
@@ -114,27 +131,18 @@ def compare_runs(
             differences_table(members, evaluations, options.seed),
         ):
             store.add_table("comparisons", table)
-    unsettled = []
-    for member in members:
-        unsettled += _curvature_and_sharpness(
-            member, evaluations[member.name], interactions, loss, out, options, command
-        )
-    executor = make_executor(options.workers)
-    for member in members:
-        compute_surface(
-            out,
-            open_objective(member, options, loss, options.surface_users, interactions),
-            name=member.name,
-            checkpoint_name=member.name,
-            grid=options.grid,
-            kind="filter",
-            seed=options.seed,
-            metrics=options.metrics,
-            executor=executor,
-            command=command,
-        )
-        with Store.write(out) as store:
-            store.add_checkpoint(described(member, store.checkpoint(member.name), evaluations[member.name]))
+        for member in members:
+            unsettled += _curvature_and_sharpness(
+                store, member, evaluations[member.name], interactions, loss, options, command
+            )
+        for member in members:
+            compute_surface(
+                store,
+                open_objective(member, options, loss, options.surface_users, interactions),
+                **_surface_of(member, options),
+                executor=executor,
+                command=command,
+            )
     return Comparison(out, tuple(members), tuple(unsettled))
 
 
@@ -149,99 +157,6 @@ def open_objective(
     )
 
 
-def runs_table(members: Sequence[Member]) -> Table:
-    """Who was compared: method, seed, how long it was trained and what stopped it."""
-    records = [member.run.record for member in members]
-    costs = [record.get("cost") or {} for record in records]
-    return Table(
-        "runs",
-        {
-            "run": np.array([member.name for member in members]),
-            "method": np.array([member.method for member in members]),
-            "seed": np.array([member.seed for member in members], dtype=np.int64),
-            "best_epoch": np.array([(record.get("best") or {}).get("epoch", -1) for record in records], dtype=np.int64),
-            "epochs": np.array([cost.get("epochs", -1) for cost in costs], dtype=np.int64),
-            "gradients": np.array([cost.get("gradients", -1) for cost in costs], dtype=np.int64),
-            "seconds": np.array([cost.get("seconds", np.nan) for cost in costs], dtype=np.float64),
-            "stopped": np.array([member.stopped or "unknown" for member in members]),
-        },
-        {"folders": {member.name: str(member.run.path) for member in members}, "not_known": -1},
-    )
-
-
-def scores_table(members: Sequence[Member], evaluations: dict[str, Evaluation]) -> Table:
-    """Test scores of every run, a row a metric, with standard errors over users."""
-    rows = [(member, name) for member in members for name in METRICS]
-    first = evaluations[members[0].name]
-    return Table(
-        "scores",
-        {
-            "checkpoint": np.array([member.name for member, _ in rows]),
-            "method": np.array([member.method for member, _ in rows]),
-            "seed": np.array([member.seed for member, _ in rows], dtype=np.int64),
-            "metric": np.array([name for _, name in rows]),
-            "value": np.array([evaluations[member.name].metrics[name] for member, name in rows]),
-            "standard_error": np.array([evaluations[member.name].standard_errors[name] for member, name in rows]),
-        },
-        {"level": "users", "protocol": first.protocol, "conditions": dict(first.conditions), "users": len(first.users)},
-    )
-
-
-def differences_table(members: Sequence[Member], evaluations: dict[str, Evaluation], seed: int) -> Table:
-    """Every other method against the baseline, on both levels: user by user in each pair of runs, and seed by seed."""
-    groups = methods_of(members)
-    baseline, *others = groups
-    rows: list[tuple[str, str, PairedUsers | PairedSeeds, str]] = []
-    if not others:  # one method, several seeds: the first against each other one
-        first = groups[baseline][0]
-        for pair in (Pair(first, member) for member in groups[baseline][1:]):
-            rows += _rows_of_pair(pair, evaluations, seed)
-    for other in others:
-        pairs = pairs_of(groups[baseline], groups[other])
-        for pair in pairs:
-            rows += _rows_of_pair(pair, evaluations, seed)
-        if len(pairs) > 1:
-            for metric in METRICS:
-                differences = np.array(
-                    [evaluations[p.b.name].metrics[metric] - evaluations[p.a.name].metrics[metric] for p in pairs]
-                )
-                rows.append((baseline, other, paired_seeds(differences), metric))
-    results = [result for *_, result, _ in rows]
-    return Table(
-        "differences",
-        {
-            "a": np.array([a for a, *_ in rows]),
-            "b": np.array([b for _, b, *_ in rows]),
-            "metric": np.array([metric for *_, metric in rows]),
-            "level": np.array([result.level for result in results]),
-            "difference": np.array([r.mean if isinstance(r, PairedSeeds) else r.difference for r in results]),
-            "low": np.array([result.low for result in results]),
-            "high": np.array([result.high for result in results]),
-            "p_value": np.array([result.p_value for result in results]),
-            "smallest_p": np.array([r.smallest_p if isinstance(r, PairedSeeds) else np.nan for r in results]),
-            "units": np.array([r.seeds if isinstance(r, PairedSeeds) else r.users for r in results], dtype=np.int64),
-        },
-        {"difference": "b - a", "confidence": 0.95, "baseline": baseline},
-    )
-
-
-def history_table(member: Member) -> Table:
-    """The run's training curve: an epoch a row."""
-    entries = member.run.history()
-    columns: dict[str, Any] = {"epoch": np.array([entry["epoch"] for entry in entries], dtype=np.int64)}
-    for key in ("loss", "weight_norm", "sharpness", "gradients", "seconds"):
-        if entries and key in entries[0]:
-            columns[key] = np.array([entry[key] for entry in entries], dtype=np.float64)
-    for metric in entries[0]["validation"] if entries else ():
-        columns[f"validation {metric}"] = np.array([e["validation"][metric] for e in entries], dtype=np.float64)
-    return Table(member.name, columns, {"method": member.method, "seed": member.seed, "stopped": member.stopped})
-
-
-def _rows_of_pair(pair: Pair, evaluations: dict[str, Evaluation], seed: int) -> list[tuple[str, str, PairedUsers, str]]:
-    a, b = evaluations[pair.a.name], evaluations[pair.b.name]
-    return [(pair.a.name, pair.b.name, paired_users(a, b, metric, seed=seed), metric) for metric in METRICS]
-
-
 def _common_loss(members: Sequence[Member]) -> str | None:
     """None, each run's own, where they are one loss with one number of negatives."""
     configs = [member.run.config for member in members]
@@ -249,51 +164,82 @@ def _common_loss(members: Sequence[Member]) -> str | None:
     return None if len(losses) == 1 else "ce"
 
 
+def _check(store: Store, member: Member, interactions: Interactions, loss: str | None, options: Options) -> None:
+    """Refuse, before anything is measured, a store that holds something else under this run's name."""
+    kinds = [kind for kind in ("checkpoints", "curvature", "sharpness") if member.name in store.names(kind)]
+    if kinds:
+        objective = open_objective(member, options, loss, options.users, interactions)
+        record, origin = checkpoint_record(objective, member.name), provenance(objective)
+        store.check_origin("curvature", member.name, record, origin)
+        store.check_origin("sharpness", member.name, record, origin)
+    if member.name in store.names("surfaces"):
+        everyone = open_objective(member, options, loss, options.surface_users, interactions)
+        store.check_surface(*planned_surface(everyone, **_surface_of(member, options)))
+
+
+def _surface_of(member: Member, options: Options) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "checkpoint_name": member.name,
+        "grid": options.grid,
+        "kind": "filter",
+        "seed": options.seed,
+        "metrics": options.metrics,
+    }
+
+
 def _curvature_and_sharpness(
+    store: Store,
     member: Member,
     evaluation: Evaluation,
     interactions: Interactions,
     loss: str | None,
-    out: Path,
     options: Options,
     command: str,
 ) -> list[str]:
-    """Measure what the store does not hold yet; returns the eigenpairs that did not settle."""
+    """Measure what the store does not hold yet, or not well enough; returns the eigenpairs that did not settle."""
+    name = member.name
     objective = open_objective(member, options, loss, options.users, interactions)
-    record = described(member, checkpoint_record(objective, member.name), evaluation)
-    wanted = _plain(asdict(provenance(objective, command))["objective"])
-    with Store.write(out) as store:
-        store.add_checkpoint(record)
-        pairs = store.eigenpairs(member.name) if member.name in store.names("curvature") else None
-        report = store.sharpness(member.name) if member.name in store.names("sharpness") else None
-    if pairs is None or _plain(pairs.provenance.objective) != wanted or pairs.tolerance != options.tolerance:
+    store.add_checkpoint(described(member, checkpoint_record(objective, name), evaluation))
+    pairs = store.eigenpairs(name) if name in store.names("curvature") else None
+    report = store.sharpness(name) if name in store.names("sharpness") else None
+    if pairs is None or _wants_more(pairs, options):
         pairs = eigenpairs_of(
             objective,
-            name=member.name,
-            checkpoint=member.name,
+            name=name,
+            checkpoint=name,
             seed=options.seed,
             tolerance=options.tolerance,
             max_products=options.max_products,
             command=command,
         )
-        with Store.write(out) as store:
+        try:
             store.add_eigenpairs(pairs)
-        report = None
-    if report is None or _plain(report.provenance.objective) != wanted:
+            report = None
+        except StoreMismatch:  # more was allowed and less came of it: what is held stays
+            pairs = store.eigenpairs(name)
+    if report is None or not same_objective(report.provenance, provenance(objective)):
         report = sharpness_report(
             objective,
-            name=member.name,
-            checkpoint=member.name,
+            name=name,
+            checkpoint=name,
             pairs=options.sharpness_pairs,
             seed=options.seed,
             eigenpairs=pairs,
             command=command,
         )
-        with Store.write(out) as store:
-            store.add_sharpness(report)
-    return [
-        f"{member.name} {label}" for label, settled in zip(pairs.labels, pairs.converged, strict=True) if not settled
-    ]
+        store.add_sharpness(report)
+    return [f"{name} {label}" for label, settled in zip(pairs.labels, pairs.converged, strict=True) if not settled]
+
+
+def _wants_more(held: Eigenpairs, options: Options) -> bool:
+    """Whether other options could make the eigenpairs held better: a smaller tolerance, or products for those open."""
+    had = settings_of(held)
+    wanted = {**had, "tolerance": options.tolerance, "max_products": options.max_products}
+    if looser_setting(held, wanted) is not None:
+        return False
+    more = options.max_products > had["max_products"] and not held.converged.all()
+    return more or options.tolerance < held.tolerance
 
 
 def described(member: Member, record: Checkpoint, evaluation: Evaluation) -> Checkpoint:
@@ -330,8 +276,3 @@ def _seconds(measure: Callable[[], object]) -> float:
     began = time.perf_counter()
     measure()
     return time.perf_counter() - began
-
-
-def _plain(settings: Any) -> Any:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(settings, sort_keys=True, default=str))

@@ -207,7 +207,7 @@ def is_measured(store: Store, run: Run, settings: Settings, interactions: Intera
 def keep(store: Store, study: StudyFolder, measured: Measured) -> None:
     """Put one run's measurements into the store, its gap last: with it the run counts as measured."""
     name = measured.checkpoint.name
-    store.add_checkpoint(measured.checkpoint, replace=True)
+    store.add_checkpoint(measured.checkpoint, replacing=[("curvature", name), ("sharpness", name)])
     store.add_eigenpairs(measured.eigenpairs, replace=True)
     store.add_sharpness(measured.sharpness, replace=True)
     gaps = {**gaps_of(store), name: measured.gap}

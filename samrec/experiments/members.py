@@ -70,10 +70,15 @@ def methods_of(members: Sequence[Member]) -> dict[str, list[Member]]:
 
 
 def pairs_of(baseline: Sequence[Member], others: Sequence[Member]) -> list[Pair]:
-    """Runs of the same seed; where no seed is shared, in the order of seeds."""
+    """Runs of the same seed. Empty where no seed is shared: nothing but their users is paired then."""
     by_seed = {member.seed: member for member in baseline}
-    shared = [Pair(by_seed[member.seed], member) for member in others if member.seed in by_seed]
-    return shared or [Pair(a, b) for a, b in zip(baseline, others, strict=False)]
+    return [Pair(by_seed[member.seed], member) for member in others if member.seed in by_seed]
+
+
+def without_partner(members: Sequence[Member], others: Sequence[Member]) -> list[int]:
+    """The seeds of a method that the other one has no run of."""
+    theirs = {member.seed for member in others}
+    return [member.seed for member in members if member.seed not in theirs]
 
 
 def _group(run: Run) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from landscape.records import Table
 from landscape.store import Store
-from samrec.experiments.compare import history_table
+from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ENDINGS
 from samrec.experiments.members import Member
 from samrec.experiments.study_folder import StudyFolder

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
+from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.store import Store
 from samrec.errors import RunError
 
@@ -148,9 +148,10 @@ def _differences(table: Table, metrics: Sequence[str]) -> Section:
         )
         if smallest == smallest:  # not NaN: the level of seeds
             notes.append(f"{units} seeds cannot give a p-value below {smallest:g}.")
+    notes += [str(note) for note in table.attributes.get("notes", ())]
     notes.append("A p-value over users speaks of these two checkpoints, one over seeds of the methods.")
     header = ("difference", "metric", "value", "95 % interval", "p", "level")
-    return Section("Paired differences", header, tuple(rows), tuple(dict.fromkeys(notes)))
+    return Section("Differences", header, tuple(rows), tuple(dict.fromkeys(notes)))
 
 
 def _geometry(store: Store, names: Sequence[str]) -> Section:
@@ -159,7 +160,7 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
     notes: list[str] = []
     for name in names:
         checkpoint, pairs, report = store.checkpoint(name), store.eigenpairs(name), store.sharpness(name)
-        cells = {"loss": f"{checkpoint.loss:.5f}", "‖w‖": f"{checkpoint.norm:.4g}"}
+        cells = {"loss": _loss(pairs, checkpoint, notes), "‖w‖": f"{checkpoint.norm:.4g}"}
         cells |= _ends(pairs, notes)
         cells |= _sharpness(report, notes)
         measures |= dict.fromkeys(cells)
@@ -172,6 +173,16 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
     notes.append("Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.")
     rows = tuple((measure, *(cells.get(measure, "-") for cells in found)) for measure in measures)
     return Section("Curvature and sharpness", ("measure", *names), rows, tuple(notes))
+
+
+def _loss(pairs: Eigenpairs, checkpoint: Checkpoint, notes: list[str]) -> str:
+    """At w, of the objective that spectrum and sharpness are of; the first stores have another one's, with a note."""
+    loss = checkpoint.loss if pairs.loss is None else pairs.loss
+    if loss is None:
+        return "-"
+    if pairs.loss is None:
+        notes.append(f"{pairs.name}: the loss is of whatever was measured last; the store is from before it was kept.")
+    return f"{loss:.5f}"
 
 
 def _ends(pairs: Eigenpairs, notes: list[str]) -> dict[str, str]:

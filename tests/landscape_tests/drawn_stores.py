@@ -28,8 +28,8 @@ def direction(seed: int) -> Direction:
     return Direction("filter", seed, {"biases": "zero"}, hash=f"{seed:064x}", norm=1.0)
 
 
-def checkpoint(name: str, loss: float = 0.5, norm: float = 100.0) -> Checkpoint:
-    return Checkpoint(name, hash=name, norm=norm, parameters=10, loss=loss, metrics={"NDCG@10": 0.03})
+def checkpoint(name: str, norm: float = 100.0) -> Checkpoint:
+    return Checkpoint(name, hash=name, norm=norm, parameters=10, metrics={"NDCG@10": 0.03})
 
 
 def add_surface(
@@ -48,7 +48,7 @@ def add_surface(
     grid = Grid(alpha, beta)
     functions = {"loss": function, **(extra or {})}
     empty = {key: np.full(grid.shape, np.nan) for key in functions}
-    store.add_checkpoint(checkpoint(name, loss))
+    store.add_checkpoint(checkpoint(name))
     store.add_surface(
         Surface(
             name=f"{name}-surface",
@@ -60,6 +60,7 @@ def add_surface(
             x=direction(seed),
             y=None if beta is None else direction(seed + 1),
             provenance=SETTINGS,
+            centre={"loss": loss},
         )
     )
     order = grid.coarse_to_fine()[: round(share * grid.size)]

@@ -5,6 +5,7 @@ cancels in the sum: paired standard errors are then not zero although the loss i
 embedding + MLP classifier with a padding row. Both are also loaders for `landscape_tests.known:FUNCTION`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -167,6 +168,20 @@ def small_network(
         frozen_rows={"embedding.weight": torch.tensor([0])},
         row_groups={"untouched": {"embedding.weight": torch.tensor([8])}},
     )
+
+
+def partial_network(*, users: int | None = None, split: str = "train", seed: int = 0) -> ModelObjective:
+    """The small network on its first `users` units; another seed has other weights."""
+    objective = small_network(seed=seed)
+    chunks = objective.chunks if users is None else objective.chunks[:1]
+    reduced = ModelObjective(objective.model, chunks, objective._loss, metrics=objective._metrics)
+    reduced.facts = {"units_asked": users, "split": split}
+    return reduced
+
+
+def drifting_network(*, users: int | None = None) -> ModelObjective:
+    """One name for two sets of weights: those of the environment's variable NETWORK_SEED."""
+    return partial_network(users=users, seed=int(os.environ["NETWORK_SEED"]))
 
 
 def slow_quadratic(*, seconds: float = 0.01, seed: int = 0) -> Quadratic:

@@ -11,8 +11,8 @@ PROVENANCE = Provenance(
 )
 
 
-def checkpoint(name="base", weights="w0", *, loss=0.25, config=None):
-    return Checkpoint(name, weights, 3.5, 10, loss, {"ndcg@10": 0.5}, config or {"size": 8})
+def checkpoint(name="base", weights="w0", *, metrics=None, config=None, loss=None):
+    return Checkpoint(name, weights, 3.5, 10, metrics or {"ndcg@10": 0.5}, config or {"size": 8}, loss)
 
 
 def empty_surface(name="plane", grid=FIVE_BY_THREE, *, checkpoint="base", seed=0, metrics=("ndcg@10",), objective=None):
@@ -29,6 +29,7 @@ def empty_surface(name="plane", grid=FIVE_BY_THREE, *, checkpoint="base", seed=0
         x=x,
         y=None if grid.beta is None else y,
         provenance=provenance,
+        centre={"loss": 0.25, **dict.fromkeys(metrics, 0.5)},
     )
 
 
@@ -51,10 +52,12 @@ def eigenpairs(name="both-ends", checkpoint="base", method="power"):
         np.array([12, 30, 100]),
         1e-3,
         PROVENANCE,
+        0.25,
+        {"top": 2, "tolerance": 1e-3, "seed": 0, "max_products": 100},
     )
 
 
 def sharpness(name="report", checkpoint="base", value=0.01):
     sam = SharpnessMeasure("sam", {"rho": 0.1, "adaptive": False}, value, None, 2, "exact for these users")
     average = SharpnessMeasure("average_case", {"sigma": 0.01, "draws": 8}, value / 2, 1e-4, 17)
-    return SharpnessReport(name, checkpoint, (sam, average), PROVENANCE)
+    return SharpnessReport(name, checkpoint, (sam, average), PROVENANCE, 0.25)

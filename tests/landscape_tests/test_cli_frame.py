@@ -141,7 +141,7 @@ def test_inspect_lists_a_half_finished_store(tmp_path):
 
     found = json.loads(inspected(path, "--json").stdout)
 
-    assert found["checkpoints"][0]["loss"] == 0.25
+    assert [found[kind][0]["loss"] for kind in ("surfaces", "curvature", "sharpness")] == [0.25] * 3
     assert (found["surfaces"][0]["measured"], found["surfaces"][0]["of"]) == (2, 15)
     assert found["surfaces"][0]["lowest_loss"] == stores.values_at([7])["loss"][0]
     assert (found["curvature"][0]["lambda_min"], found["curvature"][0]["converged"]) == (-0.5, False)

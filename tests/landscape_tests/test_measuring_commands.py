@@ -5,10 +5,14 @@ from typer.testing import CliRunner
 
 from landscape.cli.main import app
 from landscape.cli.measuring import name_of, numbers
-from landscape.errors import InvalidArgument
+from landscape.errors import InvalidArgument, StoreError, StoreMismatch
+from landscape.plots.prepare import prepare_contour
 from landscape.store import Store
 
 TARGET = "landscape_tests.known:quadratic"
+PARTIAL = "landscape_tests.known:partial_network"
+DRIFTING = "landscape_tests.known:drifting_network"
+SMALL_PLANE = ("--x=-1:1:3", "--y=-1:1:3")
 
 
 def run(*arguments):
@@ -69,3 +73,70 @@ def test_names_are_the_ends_of_paths_and_lists_of_numbers_are_read():
     assert numbers("0.01,.1, 1", "--rho") == (0.01, 0.1, 1.0)
     with pytest.raises(InvalidArgument, match="--rho"):
         numbers("a,b", "--rho")
+
+
+def test_measuring_fewer_users_leaves_a_surface_its_centre_and_a_checkpoint_its_metrics(path):
+    run("surface", PARTIAL, "--store", path, "--x=1:2:3", "--y=-1:1:3", "--metric", "accuracy")
+    before = prepare_contour(Store.read(path)).panels[0].subtitle
+    metrics = Store.read(path).checkpoint("partial_network").metrics
+    for command in (("curvature",), ("sharpness", "--pairs", 2)):
+        assert run(command[0], PARTIAL, "--store", path, "--users", 7, *command[1:]).exit_code in (0, 3)
+    store = Store.read(path)
+    assert prepare_contour(store).panels[0].subtitle == before
+    assert store.checkpoint("partial_network").metrics == metrics
+    assert set(metrics) == {"accuracy"}
+    losses = {store.eigenpairs("partial_network").loss, store.sharpness("partial_network").loss}
+    assert len(losses) == 1
+    assert losses != {store.surface("partial_network-2d").centre["loss"]}
+
+
+def test_fewer_products_do_not_replace_a_converged_spectrum_unless_asked(path):
+    run("curvature", TARGET, "--store", path)
+    before = Store.read(path).eigenpairs("quadratic")
+    result = run("curvature", TARGET, "--store", path, "--max-products", 2)
+    assert isinstance(result.exception, StoreMismatch)
+    assert "expected max_products at least" in str(result.exception)
+    kept = Store.read(path).eigenpairs("quadratic")
+    assert (kept.provenance, kept.settings) == (before.provenance, before.settings)
+    assert run("curvature", TARGET, "--store", path, "--max-products", 2, "--replace").exit_code == 3
+    assert run("curvature", TARGET, "--store", path).exit_code == 0  # more is no worse
+    assert Store.read(path).eigenpairs("quadratic").converged.all()
+
+
+def test_replacing_a_spectrum_of_other_weights_takes_no_surface_along(path, monkeypatch):
+    monkeypatch.setenv("NETWORK_SEED", "0")
+    run("surface", DRIFTING, "--store", path, *SMALL_PLANE)
+    run("curvature", DRIFTING, "--store", path)
+    before = path.read_bytes()
+    monkeypatch.setenv("NETWORK_SEED", "1")
+    for command in ("curvature", "sharpness"):
+        refused = run(command, DRIFTING, "--store", path, "--replace")
+        assert isinstance(refused.exception, StoreMismatch)
+        assert "surface 'drifting_network-2d'" in str(refused.exception)
+    assert path.read_bytes() == before
+    assert run("remove", path, "surfaces/drifting_network-2d").exit_code == 0
+    assert run("curvature", DRIFTING, "--store", path, "--replace").exit_code in (0, 3)
+    assert Store.read(path).names("surfaces") == []
+
+
+def test_what_is_removed_is_all_or_nothing_and_is_named(path, tmp_path):
+    run("surface", TARGET, "--store", path, "--x=-1:1:3")
+    for wrong, error in (("surfaces/other", StoreError), ("tables/x", InvalidArgument), ("surfaces", InvalidArgument)):
+        assert isinstance(run("remove", path, "surfaces/quadratic-1d", wrong).exception, error)
+    assert Store.read(path).names("surfaces") == ["quadratic-1d"]
+    assert isinstance(run("remove", tmp_path / "none.h5", "surfaces/x").exception, StoreError)
+    assert not (tmp_path / "none.h5").exists()
+    assert json.loads(run("remove", path, "surfaces/quadratic-1d", "--json").stdout)["removed"] == [
+        "surfaces/quadratic-1d"
+    ]
+    assert Store.read(path).names("surfaces") == []
+
+
+@pytest.mark.parametrize("command", ["surface", "curvature", "sharpness"])
+def test_split_and_data_go_to_targets_that_take_them_and_others_refuse(path, command):
+    assert run(command, PARTIAL, "--store", path, "--split", "test", "--dry-run").exit_code == 0
+    for option in ("--data", "--split"):
+        refused = run(command, TARGET, "--store", path, option, "elsewhere")
+        assert isinstance(refused.exception, InvalidArgument)
+        assert f"{option[2:]}='elsewhere'" in str(refused.exception)
+    assert not path.exists()

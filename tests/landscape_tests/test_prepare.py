@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from landscape_tests.drawn_stores import SETTINGS, add_numbers, add_scores, add_surface, bowl, two_checkpoints
@@ -108,6 +109,18 @@ def test_a_metric_is_drawn_by_its_name_with_its_own_centre(store):
     assert data.panels[0].centre_height == 0.04
     with pytest.raises(InvalidArgument, match=r"expected one of the values .*loss, ndcg@10.* got 'hr@10'"):
         prepare.prepare_contour(store, value="hr@10")
+
+
+def test_the_first_stores_have_the_centre_of_their_own_point_or_of_the_checkpoint(store):
+    add_surface(store, "on", lambda a, b: 1 + a**2 + b**2)
+    add_surface(store, "off", lambda a, b: 1 + a**2 + b**2, alpha=Axis(1, 2, 3))
+    store.close()
+    with h5py.File(store.path, "r+") as file:
+        for name in ("on", "off"):
+            del file[f"surfaces/{name}-surface"].attrs["centre"]
+            file[f"checkpoints/{name}"].attrs["loss"] = 7.0
+    data = prepare.prepare_contour(Store.read(store.path), ["on-surface", "off-surface"])
+    assert [panel.subtitle for panel in data.panels] == ["loss at centre 1", "loss at centre 7"]
 
 
 def test_a_line_is_no_plane(store):

@@ -1,8 +1,11 @@
 """Comparisons of tiny runs: grouping, both levels of statistics, everything in the store, going on where it stopped."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from landscape.errors import StoreMismatch
 from landscape.records import Status
 from landscape.store import Store
 from samrec.config import make_config
@@ -17,7 +21,7 @@ from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
 from samrec.data.synthetic import make_synthetic
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import read_evaluation
-from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, paired_users
+from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, WELCH_LEVEL, paired_users
 from samrec.experiments.compare import Options, compare_runs
 from samrec.experiments.members import methods_of, open_members, pairs_of
 from samrec.experiments.table import markdown, sections_of
@@ -126,7 +130,8 @@ def test_the_store_holds_every_measure_of_every_run_on_the_same_data(study):
     assert all({"lambda_max", "lambda_min"} <= set(pair.labels) for pair in pairs)
     assert {"sam", "average_case", "lambda_max_norm_squared"} <= measures
     centre = surfaces[2].values["loss"][1, 1]
-    assert checkpoint.loss == pytest.approx(centre)
+    assert surfaces[2].centre["loss"] == pytest.approx(centre)
+    assert pairs[2].loss != surfaces[2].centre["loss"]
     assert checkpoint.metrics["NDCG@10"] >= 0
 
 
@@ -221,3 +226,144 @@ def test_figures_and_tables_need_no_torch(study):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.fixture
+def copied(study, tmp_path) -> Path:
+    """The study, to be changed."""
+    return Path(shutil.copy(study, tmp_path / "study.h5"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"users": 12}, "curvature 'plain-0' of another objective: expected .*users 10.*, got .*users 12"),
+        ({"surface_points": 5}, "surface 'plain-0' of another alpha axis: expected -1:1:3, got -1:1:5"),
+        ({"surface_users": 20}, "surface 'plain-0' of another objective"),
+        ({"metrics": ("ndcg@10",)}, "surface 'plain-0' of another values"),
+        ({"seed": 1}, "another objective: expected seed 0, .*got seed 1"),
+    ],
+)
+def test_other_options_on_an_existing_store_are_refused_before_anything_is_done(
+    place, copied, monkeypatch, changes, said
+):
+    import samrec.experiments.compare as module
+
+    def refuse(*_, **__):
+        raise AssertionError("began to measure")
+
+    before = copied.read_bytes()
+    for name in ("evaluate_run", "eigenpairs_of", "sharpness_report", "compute_surface"):
+        monkeypatch.setattr(module, name, refuse)
+    with pytest.raises(StoreMismatch, match=said):
+        compare_runs(runs_of(place), copied, replace(OPTIONS, **changes))
+    assert copied.read_bytes() == before
+
+
+def test_more_products_are_spent_on_what_did_not_settle_and_fewer_change_nothing(place, copied):
+    runs = runs_of(place)
+    assert len(compare_runs(runs, copied, OPTIONS).unsettled) > 1
+    assert compare_runs(runs, copied, replace(OPTIONS, max_products=4000)).unsettled == ()
+    with Store.read(copied) as store:
+        settled = store.eigenpairs("sam-0")
+        report, norm = store.sharpness("sam-0"), store.checkpoint("sam-0").norm
+    assert settled.converged.all()
+    (scaled,) = [measure for measure in report.measures if measure.measure == "lambda_max_norm_squared"]
+    assert scaled.value == pytest.approx(settled.values[0] * norm**2)
+    assert scaled.note == ""
+    for worse in ({"max_products": 3}, {"tolerance": 0.1}):
+        assert compare_runs(runs, copied, replace(OPTIONS, **worse)).unsettled == ()
+    with Store.read(copied) as store:
+        assert store.eigenpairs("sam-0").provenance == settled.provenance
+
+
+def test_another_surface_in_the_same_store_leaves_scores_and_configuration(place, copied):
+    from landscape.cli.main import app as landscape
+
+    with Store.read(copied) as store:
+        before = store.checkpoint("sam-0")
+    split = ["--split", "test", "--name", "sam-0-test", "--x=-1:1:3", "--metric", "ndcg@5"]
+    done = CliRunner().invoke(landscape, ["surface", f"samrec:{place / 'sam-0'}", "--store", str(copied), *split])
+    assert done.exit_code == 0, done.output
+    with Store.read(copied) as store:
+        after = store.checkpoint("sam-0")
+    assert before.metrics.items() <= after.metrics.items()
+    assert before.config == after.config
+    assert after.config["rho"] == 0.1
+
+
+def test_the_loss_in_the_geometry_table_is_that_of_its_own_users(study):
+    with Store.read(study) as store:
+        geometry = sections_of(store)[-1]
+        loss = store.eigenpairs("plain-0").loss
+    assert geometry.rows[0][:2] == ("loss", f"{loss:.5f}")
+
+
+def test_a_comparison_of_before_has_a_loss_with_a_note(copied):
+    import h5py
+
+    with h5py.File(copied, "r+") as file:
+        for name in file["curvature"]:
+            del file["curvature"][name].attrs["centre_loss"]
+            file["checkpoints"][name].attrs["loss"] = 0.125
+    with Store.read(copied) as store:
+        geometry = sections_of(store)[-1]
+    assert geometry.rows[0][:2] == ("loss", "0.12500")
+    assert any("plain-0: the loss is of whatever was measured last" in note for note in geometry.notes)
+
+
+def differences_of(place, tmp_path, plain, sam):
+    """The differences between runs of these seeds, by the method, and the table's text."""
+    from samrec.evaluation.evaluate import evaluate_run
+    from samrec.experiments.comparison_tables import differences_table
+    from samrec.experiments.table import _differences
+
+    runs = [make_run(tmp_path / f"p{seed}", place / "data.txt", seed=seed) for seed in plain]
+    runs += [make_run(tmp_path / f"s{seed}", place / "data.txt", seed=seed, rho=0.1) for seed in sam]
+    members = open_members([run.path for run in runs])
+    evaluations = {member.name: evaluate_run(member.run) for member in members}
+    table = differences_table(members, evaluations, 0)
+    return table.columns, markdown([_differences(table, ["HR@10"])]), evaluations
+
+
+def test_seeds_without_a_partner_are_named(place, tmp_path):
+    columns, text, _ = differences_of(place, tmp_path, [1, 2, 3], [3, 4, 5])
+    assert set(zip(columns["a"], columns["b"], strict=True)) == {("p3", "s3")}
+    assert "in no difference: seed 1, 2 of SASRec and 4, 5 of SAMRec (rho 0.1)." in text
+
+
+def test_methods_without_a_common_seed_are_not_called_paired(place, tmp_path):
+    import scipy.stats
+
+    columns, text, evaluations = differences_of(place, tmp_path, [1, 2], [7, 9])
+    hits = {name: evaluation.metrics["HR@10"] for name, evaluation in evaluations.items()}
+    row = (columns["metric"] == "HR@10") & (columns["level"] == WELCH_LEVEL)
+    assert set(columns["level"]) == {USERS_LEVEL, WELCH_LEVEL}
+    assert columns["units"][row] == [4]
+    values = [hits["s7"], hits["s9"]], [hits["p1"], hits["p2"]]
+    expected = scipy.stats.ttest_ind(*values, equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    found = [columns[name][row].item() for name in ("p_value", "low", "high")]
+    assert found == pytest.approx([expected.pvalue, interval.low, interval.high], rel=1e-9)
+    assert "share no seed: of their runs, p1 (seed 1) and s7 (seed 7) are compared on the same users" in text
+    assert WELCH_LEVEL in text
+
+
+def test_two_runs_of_different_seeds_have_the_users_level_alone(place, tmp_path):
+    columns, text, _ = differences_of(place, tmp_path, [1], [7])
+    assert set(columns["level"]) == {USERS_LEVEL}
+    assert "no seeds are paired" in text
+
+
+def test_a_comparison_is_refused_in_one_line_while_another_writes(place, tmp_path, monkeypatch, capsys):
+    from samrec.cli.main import main
+
+    out = tmp_path / "study.h5"
+    monkeypatch.setattr(
+        sys, "argv", ["samrec", "compare", str(place / "plain-0"), str(place / "sam-0"), "--out", str(out)]
+    )
+    with Store.write(out), pytest.raises(SystemExit) as left:
+        main()
+    printed, said = capsys.readouterr()
+    assert (left.value.code, printed, said.count("\n")) == (2, "", 1)
+    assert f"is being written by process {os.getpid()}" in said
