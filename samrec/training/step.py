@@ -52,7 +52,7 @@ class Step:
 
         Args:
             model: what is trained.
-            loss: the loss at a token.
+            loss: of a batch, or of a part of one by its share.
             optimizer: what takes the gradient; SAM's base.
             dropout: None for none.
             sam: None for one gradient a step.

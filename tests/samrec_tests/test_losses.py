@@ -211,6 +211,21 @@ def test_every_token_gets_its_number_of_negatives_none_of_them_its_users(tmp_pat
     assert torch.cat(drawn).shape == (len(trainer.sequences.items), 5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"negative_count": 4}, {"loss": "ce"}], ids=["bce", "bce of 4", "ce"])
+def test_a_batch_in_parts_has_the_negatives_and_the_gradient_of_the_whole(changes, tmp_path):
+    whole = small_runs.trainer(tmp_path / "whole", **changes, dropout=0)
+    parts = small_runs.trainer(tmp_path / "parts", **changes, dropout=0, micro_batch=7)
+    for (batch,), cut in zip(whole.steps(1), parts.steps(1), strict=True):
+        assert len(cut) == 3
+        assert torch.equal(torch.cat([part.targets for part in cut]), batch.targets)
+        if batch.candidates is not None:
+            assert torch.equal(torch.cat([part.candidates for part in cut]), batch.candidates)
+    for trainer in (whole, parts):
+        trainer.step.take(*next(trainer.steps(1)))
+    for one, other in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-7)
+
+
 # Names and settings
 
 
