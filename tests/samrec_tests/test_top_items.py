@@ -59,6 +59,17 @@ def test_twins_go_by_id_and_nothing_depends_on_the_chunk(chunk):
     assert (scores[:, 0::2] == scores[:, 1::2]).all()
 
 
+@pytest.mark.parametrize("chunk", [1, 37, 150])
+def test_copies_of_one_vector_go_by_id_though_the_product_rounds_its_columns_differently(chunk):
+    table = torch.randn(1, 61, generator=torch.Generator().manual_seed(0)).repeat(602, 1)  # 61: no kernel's own width
+    vectors = torch.randn(602, 61, generator=torch.Generator().manual_seed(1))
+    model = SumOfItems(table)
+    model.encode = lambda items, _: vectors[torch.from_numpy(items)]
+    rows = [[user] for user in range(1, 151)]
+    items, _ = gathered(model, rows, 601, 1, keep_seen=True, chunk=chunk)
+    assert items.tolist() == [[1]] * 150
+
+
 def test_a_model_that_scores_everything_equally_recommends_the_lowest_ids():
     model = SumOfItems(np.zeros((201, 4)))
     items, _ = gathered(model, [[2, 3], [9]], 200, 5)
