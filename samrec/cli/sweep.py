@@ -33,6 +33,7 @@ def sweep(
     measure: Annotated[
         bool, typer.Option("--measure", help="Also measure curvature, sharpness and the generalisation gap.")
     ] = False,
+    robust: Annotated[bool, typer.Option("--robust", help="Also rank on noisy and on shortened histories.")] = False,
     users: Annotated[int, typer.Option(min=1, help="Users for curvature and sharpness.")] = 2048,
     loss: Annotated[
         str | None, typer.Option(help="Loss for curvature and sharpness; the runs' own, ce where theirs differ.")
@@ -87,6 +88,7 @@ def sweep(
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
     from samrec.experiments.measure import Settings, measure_study
+    from samrec.experiments.robust import rank_perturbed
     from samrec.experiments.study_folder import define
     from samrec.experiments.sweep import sweep as run_sweep
 
@@ -100,8 +102,10 @@ def sweep(
         failures: dict[str, str] = {}
         if not tables_only:
             outcomes = run_sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
+            if robust:
+                failures |= rank_perturbed(folder, data=data, data_dir=data_dir, seed=seed, workers=workers)
             if measure:
-                failures = measure_study(
+                failures |= measure_study(
                     folder, data=data, data_dir=data_dir, settings=settings, workers=workers, command=command
                 )
         _show(folder, outcomes, failures, figures=figures, as_json=as_json)
