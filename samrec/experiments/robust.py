@@ -68,7 +68,7 @@ class RankingTask:
                 longest = model.max_length
                 found = robustness(
                     model,
-                    held_out(interactions, "test", longest),
+                    held_out(interactions, "test", longest, holdout=planned.config.holdout),
                     noise=NOISE,
                     truncate=[newest for newest in NEWEST if newest < longest],
                     seed=self.seed,
