@@ -39,12 +39,13 @@ class _Axis:
     note: str = ""
 
 
-def prepare_study(store: Store, quantities: Sequence[str] = ()) -> TrendsData:
+def prepare_study(store: Store, quantities: Sequence[str] = (), *, table_name: str = "values") -> TrendsData:
     """Quantities over the study's setting, a panel each: the mean over seeds, a band from lowest to highest, all runs.
 
     Settings far apart lie on a log axis, with 0 beyond a break. A study without an axis shows its cells side by side.
+    Any table laid out as `values` will do.
     """
-    table = store.table("studies", "values")
+    table = store.table("studies", table_name)
     wanted = _quantities(table, quantities)
     measures = set(table.attributes.get("measures", ()))
     c = table.columns

@@ -29,10 +29,14 @@ def sweep(
     base: Annotated[
         list[str] | None, typer.Option(help="FIELD=VALUE for every run, such as epochs=50; again for more.")
     ] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain that every run starts from.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs side by side, in processes of one thread.")] = 1,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also measure curvature, sharpness and the generalisation gap.")
     ] = False,
+    robust: Annotated[bool, typer.Option("--robust", help="Also rank on noisy and on shortened histories.")] = False,
     users: Annotated[int, typer.Option(min=1, help="Users for curvature and sharpness.")] = 2048,
     loss: Annotated[
         str | None, typer.Option(help="Loss for curvature and sharpness; the runs' own, ce where theirs differ.")
@@ -80,13 +84,14 @@ def sweep(
         return
     if study is None or data is None:
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
-    wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or ())
+    wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or (), pretrained)
     numbers = _seeds(seeds)
     if dry_run:
         cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
     from samrec.experiments.measure import Settings, measure_study
+    from samrec.experiments.robust import rank_perturbed
     from samrec.experiments.study_folder import define
     from samrec.experiments.sweep import sweep as run_sweep
 
@@ -100,21 +105,24 @@ def sweep(
         failures: dict[str, str] = {}
         if not tables_only:
             outcomes = run_sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
+            if robust:
+                failures |= rank_perturbed(folder, data=data, data_dir=data_dir, seed=seed, workers=workers)
             if measure:
-                failures = measure_study(
+                failures |= measure_study(
                     folder, data=data, data_dir=data_dir, settings=settings, workers=workers, command=command
                 )
         _show(folder, outcomes, failures, figures=figures, as_json=as_json)
 
 
 def _wanted(
-    study: str, data: str, data_dir: Path | None, vary: Sequence[str], base: Sequence[str]
+    study: str, data: str, data_dir: Path | None, vary: Sequence[str], base: Sequence[str], pretrained: Path | None
 ) -> tuple["Study", str]:
     """The study as asked for, and the fingerprint of its data."""
     from samrec.config import make_config
     from samrec.data.catalog import open_data
     from samrec.errors import ConfigError
     from samrec.experiments.studies import study_named
+    from samrec.training.pretrained import find_pretrained
 
     fields: dict[str, Any] = {}
     for text in base:
@@ -124,8 +132,13 @@ def _wanted(
         fields[name] = _value(value)
     grid = {name: [_value(v) for v in values.split(",")] for name, values in (_assignment(v, "--vary") for v in vary)}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
-    wanted = study_named(study, make_config(data=where, **fields), grid)
-    return wanted, open_data(data, data_dir=data_dir).fingerprint
+    interactions = open_data(data, data_dir=data_dir)
+    config = make_config(data=where, **fields)
+    if pretrained is not None:
+        shape = {name: getattr(config, name) for name in ("size", "heads", "layers", "max_length")}
+        found = find_pretrained(pretrained, interactions, shape=shape)
+        config = make_config(data=where, **{**fields, "method": "s3rec", "pretrained": found})
+    return study_named(study, config, grid), interactions.fingerprint
 
 
 def _show(

@@ -25,9 +25,10 @@ from landscape.progress import progress
 from landscape.records import Checkpoint, Eigenpairs, SharpnessReport, Table
 from landscape.sharpness.summary import sharpness_report
 from landscape.store import Store
+from samrec.config import RunConfig
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
-from samrec.data.split import training_sequences
+from samrec.data.split import Sequences, training_sequences
 from samrec.errors import ConfigError, SamrecError
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.sweep import answers
@@ -119,7 +120,7 @@ class MeasuringTask:
             s, name, folder = self.settings, planned.name, self.folder / planned.name
             objective = load(
                 f"{folder}@best",
-                users=users_of(s, interactions),
+                users=users_of(s, interactions, planned.config),
                 loss=s.loss,
                 seed=s.seed,
                 device=s.device,
@@ -189,9 +190,8 @@ def is_measured(store: Store, run: Run, settings: Settings, interactions: Intera
     wanted = {
         "data": interactions.fingerprint,
         "loss": settings.loss,
-        "split": "train",
         "seed": settings.seed,
-        "units": users_of(settings, interactions) or np.count_nonzero(interactions.lengths > 3),
+        "units": users_of(settings, interactions, run.config) or len(_training(run.config, interactions)),
     }
     return (
         store.checkpoint(name).hash == content_hash(dict(run.load_model().named_parameters()))
@@ -239,10 +239,10 @@ def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "c
     """
     model = run.load_model("best")
     train, test = (
-        SequenceObjective(model, interactions, loss=COMMON_LOSS, split=split, device=device)
+        SequenceObjective(model, interactions, loss=COMMON_LOSS, split=split, holdout=run.config.holdout, device=device)
         for split in ("train", "test")
     )
-    sequences = training_sequences(interactions, max_length=run.config.max_length)
+    sequences = _training(run.config, interactions)
     learnt = sequences.users[rows_trained_on(run.config, np.arange(len(sequences)))]
     at_train, at_test = loss_at(train, train.weights), loss_at(test, test.weights)
     own = np.isin(np.concatenate([chunk.users for chunk in train.chunks]), learnt)
@@ -250,10 +250,14 @@ def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "c
     return Gap(float(at_train.sums[own].sum() / targets), at_test.value, int(targets), int(at_test.counts.sum()))
 
 
-def users_of(settings: Settings, interactions: Interactions) -> int | None:
+def users_of(settings: Settings, interactions: Interactions, config: RunConfig) -> int | None:
     """How many users are drawn, or None where that would be all of those with a training target."""
-    usable = int(np.count_nonzero(interactions.lengths > 3))
+    usable = len(_training(config, interactions))
     return None if settings.users is None or settings.users >= usable else settings.users
+
+
+def _training(config: RunConfig, interactions: Interactions) -> Sequences:
+    return training_sequences(interactions, max_length=config.max_length, holdout=config.holdout)
 
 
 def unsettled(store: Store, names: Sequence[str]) -> list[str]:

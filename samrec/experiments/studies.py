@@ -42,7 +42,7 @@ TOLD = {
 SWITCHES: dict[str, dict[str, Any]] = {  # what a changed field resets, unless given too: the configuration fills it in
     "rho": {"sam": False},
     "loss": {"negative_count": None, "gbce_t": None},
-    "method": {"contrast": None},
+    "method": {"contrast": None, "pretrained": None},
 }
 
 

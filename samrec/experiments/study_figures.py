@@ -9,6 +9,8 @@ from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ENDINGS
 from samrec.experiments.members import Member
+from samrec.experiments.robust import scores_of
+from samrec.experiments.robust_tables import perturbed_tables, robustness_section
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.study_sections import study_sections
 from samrec.experiments.study_tables import study_tables
@@ -27,6 +29,10 @@ def rebuild_tables(study: StudyFolder) -> tuple[StudyValues, list[Section], list
     values = read_values(study)
     tables = study_tables(values)
     sections = study_sections(tables, values.unsettled)
+    if study.store.exists() and (known := scores_of(Store.read(study.store))):
+        evaluated = [run.name for run in values.runs if run.evaluation is not None]
+        tables |= (perturbed := perturbed_tables(study, known, evaluated))
+        sections += [robustness_section(study, perturbed)] if perturbed else []
     written = write_tables(study.path / "tables", "study", tables, sections)
     hand_over(study, values, tables)
     return values, sections, written
@@ -58,6 +64,9 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html"))
     for name, wanted in (("scores", ("HR@10", "NDCG@10")), ("curvature", CURVATURE), ("sharpness", SHARPNESS)):
         if shown := [quantity for quantity in wanted if quantity in quantities]:
             figures[name] = ("study", lambda shown=shown: prepare.prepare_study(store, shown))  # type: ignore[misc]
+    for name in ("noise", "truncation"):
+        if name in store.names("studies"):
+            figures[name] = ("study", lambda name=name: prepare.prepare_study(store, table_name=name))  # type: ignore[misc]
     names = set(store.names("histories"))
     own = [planned.name for planned in study.runs if planned.name in names]
     if own := own if len(own) <= MOST_CURVES else own[: len(study.study.cells)]:

@@ -16,7 +16,7 @@ from landscape.store_files import WriterLock
 from samrec.config import RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.studies import Cell, Study
-from samrec.training.checkpoint import Run
+from samrec.training.checkpoint import Run, without_places
 from samrec.training.files import clear_asides, read_json, write_json
 
 FORMAT = "samrec study 1"
@@ -201,8 +201,8 @@ def _difference(there: StudyFolder, asked: StudyFolder) -> str | None:
 
 
 def _fields(config: RunConfig) -> dict[str, Any]:
-    """All that decides what a run becomes; where its data lies does not."""
-    return config.model_dump(exclude={"data": True})
+    """All that decides what a run becomes; where files lie does not."""
+    return without_places(config.model_dump())
 
 
 def _listed(values: str | Sequence[object]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.records import Table
-from samrec.evaluation.metrics import per_user
+from samrec.evaluation.metrics import averaged_by_owner, per_user
 from samrec.evaluation.paired import SEEDS_LEVEL, bootstrap_interval, paired_seeds, sign_flip_p
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.rank_correlation import rank_correlation
@@ -192,7 +192,7 @@ def _over_seeds(pairs: Sequence[tuple[StudiedRun, StudiedRun]], metric: str) -> 
 
 def _of_users(run: StudiedRun, metric: str) -> NDArray[np.float64]:
     assert run.evaluation is not None
-    return per_user(run.evaluation.ranks, metric)
+    return averaged_by_owner(per_user(run.evaluation.ranks, metric), run.evaluation.users)
 
 
 def _spent(run: StudiedRun, budget: str) -> float:

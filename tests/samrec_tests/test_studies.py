@@ -110,6 +110,13 @@ def test_a_field_that_a_name_may_leave_out_tells_cells_apart_all_the_same():
     assert ["body" in label for label in labels] == [False, True, False]
 
 
+def test_a_pretrained_base_stays_so_where_its_method_does():
+    pretrained = {"run": "there", "sha256": "0" * 64, "epochs": 3, "recipe": "of it"}
+    base = changed(BASE, method="s3rec", pretrained=pretrained)
+    found = {cell.config.method: cell.config.pretrained for cell in study_named("data-fraction", base).cells}
+    assert found == {"s3rec": base.pretrained, "cl4srec": None}
+
+
 def test_a_grid_may_go_back_from_sam_to_plain():
     cells = grid(changed(BASE, rho=0.1), {"rho": [0.1, 0]}).cells
     assert [cell.config.sam for cell in cells] == [True, False]

@@ -153,17 +153,20 @@ def test_budgets_are_the_best_epoch_within_what_the_other_run_spent(study, table
     assert gradients["reached"] == 2
 
 
-def test_the_gap_is_of_both_losses_taken_target_by_target(tmp_path):
+@pytest.mark.parametrize("split", ["leave-one-out", "leave-last-2"])
+def test_the_gap_is_of_both_losses_taken_target_by_target(split, tmp_path):
     data = small_runs.data()
-    run = small_runs.trained(tmp_path / "run", epochs=2, data_fraction=0.5, seed=3)
+    run = small_runs.trained(tmp_path / "run", epochs=2, data_fraction=0.5, seed=3, split=split)
+    holdout = run.config.holdout
     found = generalisation_gap(run, data)
     weights = {name: tensor.double() for name, tensor in run.load_model().state_dict().items()}
-    trained_on = small_runs.trainer(tmp_path / "other", data_fraction=0.5, seed=3).trained_on
+    trained_on = small_runs.trainer(tmp_path / "other", data_fraction=0.5, seed=3, split=split).trained_on
 
     def histories(sequences, rows):
         return [sequences.items[sequences.offsets[row] : sequences.offsets[row + 1]].tolist() for row in rows]
 
-    train, test = training_sequences(data, max_length=16), evaluation_sequences(data, "test", max_length=16)
+    train = training_sequences(data, max_length=16, holdout=holdout)
+    test = evaluation_sequences(data, "test", max_length=16, holdout=holdout)
     targets = [train.targets[train.offsets[row] : train.offsets[row + 1]].tolist() for row in trained_on]
     assert found.training_loss == pytest.approx(
         padded_cross_entropy(weights, histories(train, trained_on), targets, 16).item(), rel=1e-5

@@ -204,6 +204,13 @@ def test_tables_rebuild_from_the_run_folders_when_nothing_else_is_left(tmp_path,
     assert {name: small_studies.stamps(study / name) for name in before} == before
 
 
+def test_users_of_several_targets_count_once_in_the_differences(tmp_path, samrec):
+    code, out, _ = samrec(*arguments("--base", "split=leave-last-2", "--json", seeds="1", epochs=1))
+    differences = json.loads(out)["tables"]["Paired differences on test"]
+    assert code == 0
+    assert {row[-1] for row in differences[1:]} == {f"{small_runs.data().users} users, 1 pairs"}
+
+
 def test_a_definition_of_before_a_field_existed_still_fits(tmp_path):
     study = small_studies.defined(tmp_path)
     record = json.loads((study.path / "study.json").read_text())
