@@ -20,7 +20,7 @@ from samrec.evaluation.top_items import top_items
 
 @dataclass(frozen=True, slots=True)
 class Recommendations:
-    """The best items of each user, the best first; 12 bytes a recommendation and more for nothing else."""
+    """The best items of each user, the best first; 16 bytes a recommendation."""
 
     users: list[str]
     items: Int64[np.ndarray, "users k"]  # 0 where a user has fewer candidates
