@@ -27,7 +27,7 @@ from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
 from samrec.config import OWN_OPTIONS
 from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
-from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
+from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, part_name
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
@@ -135,7 +135,7 @@ class SequenceObjective:
             "loss": loss,
             "negatives": negatives if self._loss.negatives else None,
             **_settings_of(self._loss, gbce_t),
-            "split": split if holdout == LEAVE_ONE_OUT else f"{holdout.name}, {split}",
+            "split": part_name(holdout, split),
             "metrics_split": self._metrics_split,
             "users": len(chosen),
             "targets": int(sum(len(chunk.targets) for chunk in self.chunks)),

@@ -103,5 +103,10 @@ def parse_holdout(text: str) -> Holdout:
     raise ConfigError(f"expected leave-one-out, leave-last-N or time:T1,T2 with two dates, got {text!r}")
 
 
+def part_name(holdout: Holdout, split: str) -> str:
+    """What records call a split; leave-one-out goes without saying."""
+    return split if holdout == LEAVE_ONE_OUT else f"{holdout.name}, {split}"
+
+
 def _sums(values: Int64[np.ndarray, " interactions"], offsets: Int64[np.ndarray, " rows"]) -> Places:
     return np.add.reduceat(values, offsets[:-1])

@@ -16,6 +16,7 @@ from samrec.errors import ConfigError, DataError, RunError
 from samrec.evaluation.evaluate import evaluate_run, read_evaluation
 from samrec.evaluation.metrics import per_user, scores_of
 from samrec.evaluation.paired import paired_users
+from samrec.experiments.measure import generalisation_gap
 from samrec.objective import load
 from samrec.training.checkpoint import Run, create_run
 from samrec.training.trainer import train
@@ -264,3 +265,11 @@ def test_a_users_targets_are_averaged_before_users_are():
     ranks, owners = np.array([1.0, 100.0, 1.0]), np.array([4, 4, 9])
     assert scores_of(ranks, ("HR@10",), owners=owners)["HR@10"].value == 0.75
     assert scores_of(ranks, ("HR@10",), owners=np.array([1, 2, 3]))["HR@10"] == scores_of(ranks, ("HR@10",))["HR@10"]
+
+
+@pytest.mark.parametrize("split", ["leave-last-2", f"time:{T1 // 10**6},{T2 // 10**6}"])
+def test_the_generalisation_gap_is_over_the_runs_own_parts(tmp_path, split):
+    run = train(config(split=split, epochs=1), with_times(), tmp_path / "run", show=False)
+    gap = generalisation_gap(run, with_times())
+    assert gap.training_targets == len(training_sequences(with_times(), 16, holdout=run.config.holdout).targets)
+    assert gap.test_targets == len(evaluation_sequences(with_times(), "test", holdout=run.config.holdout))
