@@ -310,6 +310,7 @@ def test_the_list_tells_every_study_as_json_too(samrec):
         (("sweep", "rho", "--data", "data.txt", "--out", "x", "--seeds", "1,a"), "whole numbers"),
         (("sweep", "rho", "--data", "nowhere.txt", "--out", "x"), "nowhere"),
         (("sweep", "--tables-only", "--out", "x"), "expected a study and --data"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "x", "--pretrained", "nowhere"), "nowhere"),
         (("sweep", "rho", "--data", "data.txt", "--out", "data.txt/x"), "cannot make the folder"),
     ],
 )
