@@ -104,46 +104,49 @@ def test_a_missing_or_foreign_evaluation_is_made_again_and_nothing_is_trained(tm
     assert "other" not in {read_evaluation(folder).weights for folder in (first, second)}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_killed_and_run_again_it_repeats_nothing_finished_and_ends_in_the_same_bits(tmp_path, samrec):
-    command = arguments("--workers", "2", "--base", "patience=30", epochs=30)
+def killed_half_way(command, folders):
+    """Start a sweep, kill it when a run is done and another one under way: the folders of both kinds."""
     code = "from samrec.cli.main import main; main()"
     with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL) as process:
-        folders = [tmp_path / "study" / f"{c}-seed-{s}" for s in (1, 2) for c in ("sasrec", "samrec-rho-0.05")]
 
-        def is_half_way():
-            statuses = [small_studies.status(folder) for folder in folders]
-            begun = [f for f, s in zip(folders, statuses, strict=True) if s == "running"]
-            ended = [f for f, s in zip(folders, statuses, strict=True) if s == "finished"]
-            kept = any((folder / "evaluation-test-masked.json").exists() for folder in ended)
-            return kept and any((folder / "state.safetensors").exists() for folder in begun)
+        def of(status, file):
+            return [f for f in folders if small_studies.status(f) == status and (f / file).exists()]
 
         children = []
         try:
-            while process.poll() is None and not is_half_way():
+            while process.poll() is None and not (
+                of("finished", "evaluation-test-masked.json") and of("running", "state.safetensors")
+            ):
                 time.sleep(0.005)
-            children = psutil.Process(process.pid).children(recursive=True)
+            if process.poll() is None:
+                children = psutil.Process(process.pid).children(recursive=True)
         finally:
             process.kill()
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
         time.sleep(0.02)  # they leave with their parent
-    done = [
-        f for f in folders if small_studies.status(f) == "finished" and (f / "evaluation-test-masked.json").exists()
-    ]
-    half = [f for f in folders if small_studies.status(f) == "running"]
+    return of("finished", "evaluation-test-masked.json"), of("running", "state.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_killed_and_run_again_it_repeats_nothing_finished_and_ends_in_the_same_bits(tmp_path, samrec):
+    for epochs in (30, 120, 480):  # more to do where the last run ended before it could be killed
+        command = arguments("--workers", "2", "--base", f"patience={epochs}", epochs=epochs, out=f"study-{epochs}")
+        names = [f"{cell}-seed-{seed}" for seed in (1, 2) for cell in ("sasrec", "samrec-rho-0.05")]
+        folders = [tmp_path / f"study-{epochs}" / name for name in names]
+        done, half = killed_half_way(command, folders)
+        if half:
+            break
     assert done
     assert half
-    reached = {folder.name: Run(folder).state().position.epoch for folder in half}
-    assert all(epoch < 30 for epoch in reached.values())
+    assert all(Run(folder).state().position.epoch < epochs for folder in half)
     before = {folder.name: small_studies.stamps(folder) for folder in done}
 
     status, out, err = samrec(*command, "--workers", "1", "--json")
     assert (status, err) == (0, "")
-    assert set(json.loads(out)["trained"]) == {folder.name for folder in folders} - before.keys()
+    assert set(json.loads(out)["trained"]) == set(names) - before.keys()
     assert {folder.name: small_studies.stamps(folder) for folder in done} == before
     for folder in half:
-        config = Run(folder).config
-        unbroken = small_runs.trained(tmp_path / "unbroken" / folder.name, **config.model_dump())
+        unbroken = small_runs.trained(tmp_path / "unbroken" / folder.name, **Run(folder).config.model_dump())
         small_runs.assert_same_runs(Run(folder), unbroken)
 
 
