@@ -120,7 +120,7 @@ def test_the_padding_row_never_changes(row, family, settings, loss):
     if loss == "ce":
         part = type(part)(part.batch, part.targets, None)
     rows = []
-    model.register_forward_pre_hook(lambda *_: rows.append(model.item_embedding.weight.detach()[:2].clone()))
+    model.input_norm.register_forward_pre_hook(lambda *_: rows.append(model.item_embedding.weight.detach()[:2].clone()))
     for _ in range(4):
         step.take(part)
     assert all(torch.equal(seen[0], rows[0][0]) for seen in [*rows, model.item_embedding.weight.detach()])
@@ -134,7 +134,7 @@ def test_items_that_a_batch_does_not_touch_are_not_perturbed(adaptive):
     part = example(SEQUENCES[:2])
     touched = set(part.batch.items.unique().tolist()) | set(part.candidates.unique().tolist())
     tables = []
-    model.register_forward_pre_hook(lambda *_: tables.append(model.item_embedding.weight.detach().clone()))
+    model.input_norm.register_forward_pre_hook(lambda *_: tables.append(model.item_embedding.weight.detach().clone()))
     Step(model, loss_named("bce"), sam.base, None, sam=sam).take(part)
     moved = (tables[0] != tables[1]).any(dim=1).nonzero().flatten().tolist()
     assert len(touched) < 30  # of 32 rows
