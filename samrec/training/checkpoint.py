@@ -28,7 +28,7 @@ from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
 from samrec.pretrain_config import PretrainConfig
-from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from samrec.training.files import check_folder, read_json, read_tensors, write_bytes, write_json, write_tensors
 from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"
@@ -253,6 +253,7 @@ def create_folder(
 ) -> R:
     """Make the folder of a run of this kind, with `fingerprints` beside the usual ones; RunError if a run is there."""
     path = Path(path)
+    check_folder(path)
     if (path / "run.json").exists():
         raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
     if left := written_in(path):

@@ -115,7 +115,7 @@ class PreTrainer:
             except Diverged as error:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
-            size = len(batch.last)
+            size = batch.prefixes
             self.taken.add(ascent, ascent.loss / size, ascent.sharpness / size, size, gradients=self.step.gradients)
             for name, loss in losses.items():
                 sums[name] += loss
@@ -310,5 +310,5 @@ def estimate_pretrain_cost(
         "steps_an_epoch": trainer.steps,
         "gradients": trainer.steps * trainer.step.gradients * config.epochs,
         "seconds_an_epoch": round(trainer.steps * seconds, 2),
-        "peak_memory_mib_so_far": round(peak_memory_mib()),
+        "dry_run_peak_memory_mib": round(peak_memory_mib()),
     }
