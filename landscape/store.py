@@ -59,10 +59,7 @@ class Store:
             StoreError: it cannot be created, or what is there is no store.
         """
         resolved = Path(path).resolve()
-        try:
-            resolved.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise StoreError(f"cannot create the folder {resolved.parent}: {problem.strerror}") from problem
+        files.check_folder_of(resolved)
         lock = files.WriterLock(resolved)
         try:
             files.path_aside(resolved).unlink(missing_ok=True)  # of a writer that was killed

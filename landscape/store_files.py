@@ -84,6 +84,12 @@ def _replace(path: Path, content: memoryview) -> None:
             aside.unlink(missing_ok=True)
 
 
+def check_folder_of(path: Path) -> None:
+    """Raise StoreError where the folder that a file is to lie in is not there."""
+    if not path.parent.is_dir():
+        raise StoreError(f"expected a folder {path.parent} to write {path.name} in, found none")
+
+
 def path_aside(path: Path) -> Path:
     """Where the next version of a store grows; only the writer touches it, so one left by a kill may be removed."""
     return path.with_name(f".{path.name}.aside")

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from samrec.complaints import complaint
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, parse_holdout
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
@@ -263,11 +264,3 @@ def make_config(**values: Any) -> RunConfig:
         return RunConfig(**values)
     except ValidationError as error:
         raise ConfigError(complaint(error)) from None
-
-
-def complaint(error: ValidationError) -> str:
-    """One line for the first thing that is wrong."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    said = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}, got {first['input']!r}" if where else said

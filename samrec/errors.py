@@ -23,6 +23,10 @@ class RunError(SamrecError):
     """A run folder that is missing, unfinished, broken, or belongs to other data than asked for."""
 
 
+class NotWritable(RunError):
+    """A folder or a disk that may be read and not written."""
+
+
 class CheckpointError(SamrecError):
     """Weights that do not fit the model: a missing or extra name, another shape, NaN or infinity, another format."""
 

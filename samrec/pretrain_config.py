@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from samrec.config import complaint
+from samrec.complaints import complaint
 from samrec.errors import ConfigError
 
 WEIGHTS = ("aap", "mip", "map", "sp")

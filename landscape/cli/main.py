@@ -1,29 +1,18 @@
-"""`landscape`: the list of commands. Asking for help imports none of them, and no torch."""
+"""`landscape`: the entry point. Nothing is imported before an interruption can be answered."""
 
-from landscape.cli.running import Command, lazy_app, run
-from landscape.errors import LandscapeError
-
-
-def _command(name: str, line: str) -> Command:
-    return Command(f"landscape.cli.{name}:{name}", line)
-
-
-COMMANDS = {
-    "surface": _command("surface", "Measure the loss on a line or a plane through a checkpoint."),
-    "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
-    "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
-    "inspect": _command("inspect", "List what a store holds and how far it is."),
-    "remove": _command("remove", "Take measurements out of a store by name, for good."),
-    "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
-    "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
-}
-
-app = lazy_app("Look at the loss around a checkpoint of any PyTorch model.", COMMANDS)
+import sys
 
 
 def main() -> None:
     """Run the command line of this process."""
-    run(app, (LandscapeError,))
+    try:
+        from landscape.cli.commands import COMMANDS, app
+        from landscape.cli.running import run
+        from landscape.errors import LandscapeError
+    except KeyboardInterrupt:  # nothing has begun
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    run(app, (LandscapeError,), COMMANDS)
 
 
 if __name__ == "__main__":

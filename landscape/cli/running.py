@@ -29,6 +29,7 @@ class Command:
 
     where: str  # module:attribute, a function or a typer.Typer with commands of its own
     line: str
+    goes_on: str = ""  # how to go on after an interruption, as in "the same command goes on"
 
     def load(self, name: str) -> Any:
         """Import it and build the parser of its options."""
@@ -43,8 +44,8 @@ class Command:
         return command
 
 
-def lazy_app(description: str, commands: Mapping[str, Command]) -> typer.Typer:
-    """A typer app whose commands are imported only when they run."""
+def lazy_app(description: str, commands: Mapping[str, Command], *, name: str = "") -> typer.Typer:
+    """A typer app whose commands are imported only when they run; with a name it has `--version`."""
 
     class Group(typer.core.TyperGroup):
         names: ClassVar = list(commands)
@@ -72,7 +73,7 @@ def lazy_app(description: str, commands: Mapping[str, Command]) -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_no_options)
+    app.callback()(_with_version(name) if name else _no_options)
     return app
 
 
@@ -80,11 +81,30 @@ def _no_options() -> None:
     """Let the app have commands; it has no options of its own."""
 
 
-def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
+def _with_version(name: str) -> Any:
+    def say(wanted: bool) -> None:
+        if wanted:
+            from importlib.metadata import version
+
+            print(f"{name} {version('samrec')}")  # both packages come in one distribution
+            raise typer.Exit
+
+    option = typer.Option(False, "--version", is_eager=True, callback=say, help="Print the version and stop.")
+
+    def options(version: bool = option) -> None:
+        del version
+
+    return options
+
+
+def run(
+    app: typer.Typer, errors: tuple[type[Exception], ...], commands: Mapping[str, Command] | None = None
+) -> NoReturn:
     """Run the app on the arguments of this process and leave with the right exit code.
 
     `errors` are the base classes of errors raised on purpose: one line on stderr, exit code from their `exit_code`. An
-    error of a loader's own package counts as such if its class has an `exit_code`, which must be a number.
+    error of a loader's own package counts as such if its class has an `exit_code`, which must be a number. `commands`
+    are asked how an interrupted one goes on.
     """
     command = typer.main.get_command(app)
     warnings.showwarning = _warn
@@ -108,6 +128,8 @@ def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
         elif isinstance(getattr(error, "exit_code", None), int):
             _say(error)
             outcome = error.exit_code  # type: ignore[attr-defined]
+        elif _interrupted(error):
+            outcome = 130
         elif (trouble := _trouble(error)) is not None:
             _say(trouble)
             outcome = 2
@@ -115,8 +137,27 @@ def run(app: typer.Typer, errors: tuple[type[Exception], ...]) -> NoReturn:
             raise
     code = outcome if isinstance(outcome, int) else 0
     if code == 130:
-        print("interrupted", file=sys.stderr)
+        print(_word(commands or {}), file=sys.stderr)
     sys.exit(code)
+
+
+def _word(commands: Mapping[str, Command]) -> str:
+    """What is said after an interruption: also how to go on, where that is more than starting again."""
+    known = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    goes_on = known.goes_on if known is not None and "--dry-run" not in sys.argv else ""
+    return f"interrupted; {goes_on}" if goes_on else "interrupted"
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether an interruption is behind an error, as where Ctrl-C met the import of an extension module."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def emit(as_json: bool, payload: Mapping[str, Any], text: Any) -> None:

@@ -13,6 +13,8 @@ def written_aside(target: Path, content: bytes) -> Path:
     Raises:
         StoreError: no folder, no permission, no space; what was there before is still there.
     """
+    if not target.parent.is_dir():
+        raise StoreError(f"expected a folder {target.parent} to write {target.name} in, found none")
     aside: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")

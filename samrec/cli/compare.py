@@ -45,8 +45,11 @@ def compare(
     """
     import torch
 
+    from samrec.errors import ConfigError
     from samrec.experiments.compare import Options, compare_runs, cost_of_comparison
 
+    if out.suffix != ".h5":
+        raise ConfigError(f"expected --out to be a store, a file ending in .h5, got {str(out)!r}")
     if threads:
         torch.set_num_threads(threads)
     options = Options(

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from samrec.data.id_map import IdMap, Kind
 
 data = typer.Typer(
-    help="Get interactions, make them of a raw log, look at them.",
+    help="Get interactions, make them of a raw log, look at them.\n\nExample: samrec data describe Beauty",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+MANY_GAPS = 10  # times the items that occur: ids that were meant for something else
 _LABELS = {
     "users": "users",
     "items": "items",
+    "items_that_occur": "items that occur",
     "interactions": "interactions",
     "mean_length": "mean length",
     "shortest": "shortest",
@@ -41,7 +43,10 @@ _LABELS = {
 
 @data.callback()
 def _group() -> None:
-    """Get interactions, make them of a raw log, look at them."""
+    """Get interactions, make them of a raw log, look at them.
+
+    Example: samrec data describe Beauty
+    """
 
 
 @data.command()
@@ -62,7 +67,15 @@ def describe(
     statistics = interactions.describe()
     if Path(interactions.source).is_file():
         statistics |= {f"own_ids_of_{kind}": len(own) for kind, own in _id_maps(Path(interactions.source)).items()}
-    emit(as_json, statistics, _table(statistics))
+    largest, occurring = int(statistics["items"]), int(statistics["items_that_occur"])
+    if largest > MANY_GAPS * occurring:
+        typer.echo(
+            f"warning: the largest id, {largest:,}, is more than {MANY_GAPS} times the {occurring:,} items that occur, "
+            "and a model keeps a row for every id up to it",
+            err=True,
+        )
+    shown = {key: value for key, value in statistics.items() if key != "items_that_occur" or occurring < largest}
+    emit(as_json, statistics, _table(shown))
 
 
 def _id_maps(text: Path) -> "dict[Kind, IdMap]":

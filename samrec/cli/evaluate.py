@@ -58,9 +58,9 @@ def evaluate(
     from landscape.cli.running import emit
     from landscape.devices import choose_device
     from samrec.cli.evaluation_text import tables
-    from samrec.errors import ConfigError
+    from samrec.errors import ConfigError, NotWritable
     from samrec.evaluation.beyond_accuracy import beyond_accuracy
-    from samrec.evaluation.evaluate import evaluate_run
+    from samrec.evaluation.evaluate import evaluate_run, keep_evaluation
     from samrec.evaluation.held_out import held_out
     from samrec.evaluation.protocol import Candidates
     from samrec.evaluation.reference_book import look_up
@@ -81,8 +81,17 @@ def evaluate(
         candidates=Candidates(sampled, seed),
         interactions=interactions,
         device=chosen,
+        keep=False,
     )
-    payload: dict[str, Any] = result.summary()
+    try:
+        keep_evaluation(result, folder.path)
+    except NotWritable as error:
+        typer.echo(f"not kept: {error}", err=True)
+    status = folder.record["status"]
+    if status in ("running", "diverged"):
+        ended = "had not ended" if status == "running" else "diverged"
+        typer.echo(f"the training of {run} {ended}: these are the scores of its best weights until then", err=True)
+    payload: dict[str, Any] = {**result.summary(), "training": status}
     parts = held_out(interactions, split.value, folder.config.max_length, holdout=folder.config.holdout)
     if by:
         payload["strata"] = strata = {}

@@ -1,25 +1,16 @@
-"""The `samrec` command: each subcommand is imported only when it runs."""
+"""`samrec`: the entry point. Nothing is imported before an interruption can be answered."""
 
-from landscape.cli.running import Command, lazy_app, run
-from landscape.errors import LandscapeError
-from samrec.errors import SamrecError
-
-COMMANDS = {
-    "demo": Command("samrec.cli.demo:demo", "Synthetic data to figures of both surfaces, in a minute."),
-    "data": Command("samrec.cli.data:data", "Look at interactions."),
-    "train": Command("samrec.cli.train:train", "Train a run; with --rho it is SAMRec."),
-    "pretrain": Command("samrec.cli.pretrain:pretrain", "S3-Rec's first stage; train --method s3rec goes on from it."),
-    "evaluate": Command("samrec.cli.evaluate:evaluate", "Scores of a run, by parts, beside published ones."),
-    "robustness": Command("samrec.cli.robustness:robustness", "Scores under noisy or shortened histories."),
-    "recommend": Command("samrec.cli.recommend:recommend", "The best next items of histories."),
-    "compare": Command("samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs."),
-    "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures."),
-    "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
-}
-
-app = lazy_app("Train sequential recommenders, with and without SAM, and compare the minima they find.", COMMANDS)
+import sys
 
 
 def main() -> None:
     """Entry point of the command line."""
-    run(app, errors=(SamrecError, LandscapeError))
+    try:
+        from landscape.cli.running import run
+        from landscape.errors import LandscapeError
+        from samrec.cli.commands import COMMANDS, app
+        from samrec.errors import SamrecError
+    except KeyboardInterrupt:  # nothing has begun
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    run(app, (SamrecError, LandscapeError), COMMANDS)

@@ -19,8 +19,12 @@ def pretrain(
     mask: Annotated[float, typer.Option(help="Share of items masked, beside the last one.")] = 0.2,
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
-    sam_group: Annotated[str, typer.Option(help="What the ascent perturbs: all, body or embeddings.")] = "all",
-    sam_dropout: Annotated[str, typer.Option(help="Masks of the second pass: replayed or fresh.")] = "replayed",
+    sam_group: Annotated[
+        str, typer.Option(metavar="all|body|embeddings", help="What the ascent perturbs: all, body or embeddings.")
+    ] = "all",
+    sam_dropout: Annotated[
+        str, typer.Option(metavar="replayed|fresh", help="Masks of the second pass: replayed or fresh.")
+    ] = "replayed",
     seed: Annotated[int, typer.Option(help="Weights, order, masks, segments, negatives and dropout.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Prefixes a step.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="Adam's.")] = 1e-3,
@@ -30,7 +34,11 @@ def pretrain(
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
     max_length: Annotated[int, typer.Option(help="Newest items of a training part that take part.")] = 50,
     negatives: Annotated[
-        str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
+        str,
+        typer.Option(
+            metavar="training|s3rec",
+            help="Items a negative may not be: training, or s3rec (validation and test item too).",
+        ),
     ] = "training",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
@@ -88,6 +96,8 @@ def pretrain(
         return
     if interactions.dropped:
         typer.echo(f"dropped {interactions.dropped:,} sequences of fewer than 3 items", err=True)
+    if resume and not (out / "run.json").exists():
+        typer.echo(f"no run in {out}: starting one", err=True)
     run = pretrain_run(config, interactions, out, resume=resume, device=chosen)
     last, cost = run.history()[-1], run.record["cost"]
     told = ", ".join(f"{name.upper()} {loss:.4f}" for name, loss in last["losses"].items())

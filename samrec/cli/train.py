@@ -12,13 +12,21 @@ def train(
     data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     method: Annotated[
-        str, typer.Option(help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.")
+        str,
+        typer.Option(
+            metavar="sasrec|cl4srec|s3rec",
+            help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.",
+        ),
     ] = "sasrec",
     pretrained: Annotated[
         Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
     ] = None,
     loss: Annotated[
-        str, typer.Option(help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).")
+        str,
+        typer.Option(
+            metavar="bce|gbce|sampled-softmax|ce",
+            help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).",
+        ),
     ] = "bce",
     negative_count: Annotated[
         int | None,
@@ -29,18 +37,26 @@ def train(
     ] = None,
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
-    sam_group: Annotated[str, typer.Option(help="What the ascent perturbs: all, body or embeddings.")] = "all",
-    sam_dropout: Annotated[str, typer.Option(help="Masks of the second pass: replayed or fresh.")] = "replayed",
+    sam_group: Annotated[
+        str, typer.Option(metavar="all|body|embeddings", help="What the ascent perturbs: all, body or embeddings.")
+    ] = "all",
+    sam_dropout: Annotated[
+        str, typer.Option(metavar="replayed|fresh", help="Masks of the second pass: replayed or fresh.")
+    ] = "replayed",
     sam_users: Annotated[int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")] = None,
     sam_period: Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")] = 1,
     sam_between: Annotated[
-        str, typer.Option(help="The steps between: look (LookSAM) or plain (the base optimizer's).")
+        str,
+        typer.Option(metavar="look|plain", help="The steps between: look (LookSAM) or plain (the base optimizer's)."),
     ] = "look",
     sam_alpha: Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")] = 0.7,
     asam: Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")] = False,
     asam_eta: Annotated[float, typer.Option(help="Added to |w| there.")] = 0.01,
     rho_schedule: Annotated[
-        str, typer.Option(help="constant, linear (a warm-up), cosine (a decay) or step.")
+        str,
+        typer.Option(
+            metavar="constant|linear|cosine|step", help="constant, linear (a warm-up), cosine (a decay) or step."
+        ),
     ] = "constant",
     rho_epochs: Annotated[
         int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")
@@ -53,7 +69,7 @@ def train(
     micro_batch: Annotated[
         int | None, typer.Option(help="Users a pass, to save memory; the step stays that of the batch.")
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="adam, adamw or sgd; SAM's base.")] = "adam",
+    optimizer: Annotated[str, typer.Option(metavar="adam|adamw|sgd", help="adam, adamw or sgd; SAM's base.")] = "adam",
     learning_rate: Annotated[float, typer.Option(help="The optimizer's.")] = 1e-3,
     momentum: Annotated[float, typer.Option(help="SGD's.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: not seen by the ascent.")] = 0.0,
@@ -67,7 +83,11 @@ def train(
         float, typer.Option(help="Share of the training sequences to learn from; all users are evaluated.")
     ] = 1.0,
     negatives: Annotated[
-        str, typer.Option(help="Items a negative may not be: training, or s3rec (validation and test item too).")
+        str,
+        typer.Option(
+            metavar="training|s3rec",
+            help="Items a negative may not be: training, or s3rec (validation and test item too).",
+        ),
     ] = "training",
     cl_weight: Annotated[
         float | None, typer.Option(help="CL4SRec: weight of the contrast.", show_default="0.1")
@@ -75,9 +95,14 @@ def train(
     cl_temperature: Annotated[
         float | None, typer.Option(help="CL4SRec: similarities are divided by it.", show_default="1.0")
     ] = None,
-    cl_similarity: Annotated[str | None, typer.Option(help="CL4SRec: dot or cosine.", show_default="dot")] = None,
+    cl_similarity: Annotated[
+        str | None, typer.Option(metavar="dot|cosine", help="CL4SRec: dot or cosine.", show_default="dot")
+    ] = None,
     cl_vectors: Annotated[
-        str | None, typer.Option(help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last")
+        str | None,
+        typer.Option(
+            metavar="last|all", help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last"
+        ),
     ] = None,
     cl_operators: Annotated[
         str | None, typer.Option(help="CL4SRec: what views are drawn from.", show_default="crop,mask,reorder")
@@ -178,6 +203,8 @@ def train(
         return
     if interactions.dropped:
         typer.echo(f"dropped {interactions.dropped:,} sequences of fewer than 3 items", err=True)
+    if resume and not (out / "run.json").exists():
+        typer.echo(f"no run in {out}: starting one", err=True)
     run = train_run(config, interactions, out, resume=resume, device=chosen)
     record = run.record
     best, cost = record["best"], record["cost"]

@@ -91,6 +91,7 @@ class Interactions:
             "source": self.source,
             "users": self.users,
             "items": self.item_count,
+            "items_that_occur": len(np.unique(self.items)),
             "interactions": len(self.items),
             "mean_length": float(self.lengths.mean()),
             "shortest": int(self.lengths.min()),

@@ -75,6 +75,7 @@ def evaluate_run(
     candidates: Candidates = ALL,
     interactions: "Interactions | None" = None,
     device: "torch.device | None" = None,
+    keep: bool = True,
 ) -> Evaluation:
     """Rank every user's target with the run's best weights, and keep the result in its folder.
 
@@ -85,6 +86,7 @@ def evaluate_run(
         candidates: all items, or a number of sampled negatives: another protocol, kept in other files.
         interactions: the run's data where it is open already; looked for by the name in the run's config otherwise.
         device: where to compute; the CPU by default.
+        keep: write the result into the folder.
 
     Raises:
         NonFiniteScores: a target or candidate has no finite score; nothing is written then.
@@ -110,7 +112,8 @@ def evaluate_run(
         weights=weights,
         holdout=run.config.holdout,
     )
-    _keep(result, run.path)
+    if keep:
+        keep_evaluation(result, run.path)
     return result
 
 
@@ -252,7 +255,8 @@ def _paths(run: Path, split: str, *, keep_seen: bool, candidates: Candidates) ->
     return run / f"evaluation-{ending}.json", run / f"ranks-{ending}.npz"
 
 
-def _keep(result: Evaluation, folder: Path) -> None:
+def keep_evaluation(result: Evaluation, folder: Path) -> None:
+    """Write scores and ranks into the folder; NotWritable or another RunError if that cannot be."""
     from samrec.training.files import write_bytes, write_json
 
     summary_path, ranks_path = _paths(folder, result.split, keep_seen=result.keep_seen, candidates=result.candidates)

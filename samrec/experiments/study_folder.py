@@ -17,7 +17,7 @@ from samrec.config import RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.studies import Cell, Study
 from samrec.training.checkpoint import Run, without_places
-from samrec.training.files import clear_asides, read_json, write_json
+from samrec.training.files import check_folder, clear_asides, read_json, write_json
 
 FORMAT = "samrec study 1"
 DEFINITION = "study.json"
@@ -90,6 +90,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         RunError: somebody else is, or the folder cannot be written.
     """
+    check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -161,6 +161,9 @@ class SAM:
         for name in ("steps", "directions"):
             if name not in state or state[name].numel() != 1:
                 raise CheckpointError(f"expected SAM's {name}, a number, got none")
+        for name, tensor in state.items():
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(f"expected finite numbers in SAM's {name}, got NaN or infinity")
         kept = {name.removeprefix("direction/"): t for name, t in state.items() if name.startswith("direction/")}
         for name, tensor in kept.items():
             if name not in self._named or tensor.shape != self._named[name].shape:

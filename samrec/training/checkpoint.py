@@ -28,10 +28,11 @@ from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
 from samrec.pretrain_config import PretrainConfig
-from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from samrec.training.files import check_folder, read_json, read_tensors, write_bytes, write_json, write_tensors
+from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"
-FIELDS = {"config": dict, "item_count": int, "fingerprints": dict, "status": str}  # of run.json, that all rely on
+WRITTEN = ("state.safetensors", "best.safetensors", "history.jsonl")  # beside run.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class RunFolder:
     """What every kind of run has: its record, its history and its state."""
 
     format = FORMAT
-    told = frozenset({"epoch", "validation"})  # in every line of history
+    record_kind: type[Record] = TrainingRecord
+    epoch_kind: type[Epoch] = TrainingEpoch
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -73,9 +75,7 @@ class RunFolder:
             raise RunError(
                 f"expected a run folder of format {self.format!r}, got {self.record.get('format')!r} in {path}"
             )
-        for name, kind in FIELDS.items():
-            if not isinstance(self.record.get(name), kind):
-                raise RunError(f"expected {name} in {self.path / 'run.json'}, got none that can be used")
+        checked(self.record_kind, self.record, str(self.path / "run.json"), RunError)
 
     @property
     def name(self) -> str:
@@ -94,15 +94,27 @@ class RunFolder:
             raise RunError(f"expected the times {self.path} was split by, got others in {interactions.source}")
 
     def state(self) -> State:
-        """The last finished epoch's state; position 0 and no weights if none was finished."""
+        """The last finished epoch's state; position 0 and no weights if none was finished.
+
+        A training writes it before anything else: RunError if it is missing beside what comes after it.
+        """
         path = self.path / "state.safetensors"
         if not path.exists():
+            if later := written_in(self.path):
+                raise RunError(f"expected {path} beside {later[0]}, got none: nothing says how far the run came")
             return State(Position(), {})
         tensors, metadata = read_tensors(path)
         if "position" not in metadata:
             raise CheckpointError(f"expected the state of a run in {path}, got tensors without a position")
+        try:
+            content = json.loads(metadata["position"])
+        except ValueError as error:
+            raise CheckpointError(f"expected JSON as the position in {path}, got {error}") from None
+        position = Position(**checked(PositionRecord, content, f"position in {path}", CheckpointError).model_dump())
+        if position.epoch and not any(name.startswith("weights/") for name in tensors):
+            raise CheckpointError(f"expected the weights of epoch {position.epoch} in {path}, got none")
         return State(
-            Position(**json.loads(metadata["position"])),
+            position,
             {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")},
             {name.removeprefix("moments/"): t for name, t in tensors.items() if name.startswith("moments/")},
             {name.removeprefix("sam/"): t for name, t in tensors.items() if name.startswith("sam/")},
@@ -114,6 +126,24 @@ class RunFolder:
         tensors |= {f"moments/{name}": tensor for name, tensor in state.moments.items()}
         tensors |= {f"sam/{name}": tensor for name, tensor in state.sam.items()}
         write_tensors(self.path / "state.safetensors", tensors, {"position": json.dumps(asdict(state.position))})
+
+    def begin_state(self) -> None:
+        """Keep a state of no epoch where there is none: from here on a state that is missing was lost."""
+        if not (self.path / "state.safetensors").exists():
+            self.save_state(State(Position(), {}))
+
+    def check_finished(self) -> None:
+        """Refuse a finished run whose record, history or state was lost or changed."""
+        record, place = self.record, self.path / "run.json"
+        epochs, reached = len(self.history()), self.state().position.epoch
+        if not epochs == reached == record["cost"]["epochs"]:
+            raise RunError(
+                f"expected {record['cost']['epochs']} epochs of the finished run in {self.path}, got {epochs} in its "
+                f"history and {reached} in its state"
+            )
+        for name in ("gradients", "seconds"):
+            if record["cost"].get(name) is None:
+                raise RunError(f"{place}: cost.{name}: expected a value, got none")
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl, an epoch each."""
@@ -147,15 +177,15 @@ class RunFolder:
         except ValueError as error:
             raise RunError(f"expected a JSON object in each line of {path}, got {error}") from None
         for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, dict) or entry.get("epoch") != number or not self.told <= entry.keys():
-                told = ", ".join(sorted(self.told - {"epoch"}))
-                raise RunError(f"expected epoch {number} with its {told} in line {number} of {path}")
+            found = checked(self.epoch_kind, entry, f"line {number} of {path}", RunError)
+            if found.epoch != number:
+                raise RunError(f"expected epoch {number} in line {number} of {path}, got {found.epoch}")
         return entries
 
     def discard(self) -> None:
         """Take back a run that was made and cannot be trained; the folder stays if something else is in it."""
-        (self.path / "run.json").unlink(missing_ok=True)
-        (self.path / "history.jsonl").unlink(missing_ok=True)
+        for name in ("run.json", *WRITTEN):
+            (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
@@ -189,6 +219,15 @@ class Run(RunFolder):
         load_weights(model, weights, path)
         return model.eval()
 
+    def check_finished(self) -> None:
+        """Refuse a finished run whose record, history, state or weights were lost or changed."""
+        super().check_finished()
+        metric = self.config.stop_metric
+        if self.record["best"].get(metric) is None:
+            raise RunError(f"{self.path / 'run.json'}: best.{metric}: expected a number, got none")
+        self.load_model("best")
+        self.load_model("last")
+
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         """Keep these weights as the best so far."""
         write_tensors(self.path / "best.safetensors", weights)
@@ -214,8 +253,11 @@ def create_folder(
 ) -> R:
     """Make the folder of a run of this kind, with `fingerprints` beside the usual ones; RunError if a run is there."""
     path = Path(path)
+    check_folder(path)
     if (path / "run.json").exists():
         raise RunError(f"expected no run in {path}, got one: resume it, or name another folder")
+    if left := written_in(path):
+        raise RunError(f"expected no run in {path}, got {left[0]} of one whose run.json is missing")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -237,6 +279,11 @@ def create_folder(
     }
     write_json(path / "run.json", record)
     return kind(path)
+
+
+def written_in(path: Path) -> list[str]:
+    """What a training has written beside run.json; an empty history counts for nothing."""
+    return [name for name in WRITTEN if (path / name).is_file() and (path / name).stat().st_size]
 
 
 def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

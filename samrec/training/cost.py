@@ -29,5 +29,5 @@ def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torc
         "steps_an_epoch": steps,
         "gradients_to_the_cap": trainer.step.gradients_in(steps * config.epochs),
         "seconds_an_epoch_without_validation": round(trainer.step.gradients_in(steps) * seconds, 2),
-        "peak_memory_mib_so_far": round(peak_memory_mib()),
+        "dry_run_peak_memory_mib": round(peak_memory_mib()),
     }

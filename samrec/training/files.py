@@ -1,6 +1,7 @@
 """Files that are never half-written: everything goes aside first, is fsynced, and is then renamed into place."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from landscape.store_files import WriterLock
-from samrec.errors import CheckpointError, RunError
+from samrec.errors import CheckpointError, NotWritable, RunError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -25,9 +26,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
+        kind = NotWritable if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else RunError
+        raise kind(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that is read-only has none, and says so
+            aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -36,6 +39,7 @@ def held_for_writing(folder: Path) -> Iterator[None]:
 
     Raises StoreLocked where another process has it; it ends with that process, however it dies.
     """
+    check_folder(folder)
     resolved = folder.resolve()
     try:
         resolved.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +50,13 @@ def held_for_writing(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file where a folder is or will be made."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise RunError(f"expected a folder, got a file: {place}")
 
 
 def clear_asides(folder: Path) -> None:

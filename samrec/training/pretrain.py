@@ -19,13 +19,15 @@ from landscape.memory import peak_memory_mib
 from landscape.progress import progress
 from samrec.data.interactions import Interactions
 from samrec.data.pretraining import PretrainBatch, PretrainData
-from samrec.errors import CheckpointError, Diverged
+from samrec.errors import Diverged
 from samrec.models.dropout import Dropout
 from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.pretrain_config import PretrainConfig
 from samrec.training.checkpoint import Position, State, check_same, load_weights
+from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
+from samrec.training.moments import load_moments
 from samrec.training.pretrain_run import PretrainRun, create_pretrain_run
 from samrec.training.pretrain_step import PretrainStep
 from samrec.training.step import identity
@@ -90,7 +92,7 @@ class PreTrainer:
                 try:
                     entry = self.epoch(lambda: advance(1))
                 except Diverged as error:
-                    self._finish("diverged", str(error))
+                    self._finish("diverged", str(error), self.taken)
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
@@ -102,6 +104,7 @@ class PreTrainer:
         """One pass over all prefixes; returns the line of history it leaves."""
         began = time.perf_counter()
         number = self.position.epoch + 1
+        self.taken = FailedEpoch(number)
         self.dropout_generator.manual_seed(torch_seed(self.config.seed, "dropout", number))
         sums = dict.fromkeys(self.config.weights, 0.0)
         counts = dict.fromkeys(self.config.weights, 0)
@@ -112,6 +115,8 @@ class PreTrainer:
             except Diverged as error:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
+            size = batch.prefixes
+            self.taken.add(ascent, ascent.loss / size, ascent.sharpness / size, size, gradients=self.step.gradients)
             for name, loss in losses.items():
                 sums[name] += loss
                 counts[name] += batch.counts[name]
@@ -186,30 +191,26 @@ class PreTrainer:
         clear_asides(self.run.path)
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
+        self.run.begin_state()
         if not state.weights:
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
-        moved = {key.rpartition("/")[0] for key in state.moments}
-        for name, parameter in self.named.items():
-            if moved and name not in moved:  # it never had a gradient: SP's where no prefix has two items
-                continue
-            for key in MOMENTS:
-                moment = state.moments.get(f"{name}/{key}")
-                if moment is None or moment.shape not in (parameter.shape, torch.Size()):
-                    raise CheckpointError(f"expected Adam's {key} of {name} in {path}, got none of its shape")
-                self.optimizer.state[parameter][key] = moment.to(self.device)
+        moved = {key.rpartition("/")[0] for key in state.moments}  # others never had a gradient: SP's of single items
+        with_moments = {name: parameter for name, parameter in self.named.items() if not moved or name in moved}
+        load_moments(self.optimizer, with_moments, MOMENTS, state.moments, called="Adam", path=path)
         return state.position
 
-    def _finish(self, reason: str, message: str = "") -> None:
+    def _finish(self, reason: str, message: str = "", failed: FailedEpoch | None = None) -> None:
         self.run.update(
             status="diverged" if reason == "diverged" else "finished",
             stopped=reason,
             message=message,
+            failed_epoch=failed.record() if failed else None,
             cost={
                 "epochs": self.position.epoch,
-                "gradients": self.position.gradients,
-                "seconds": round(self.position.seconds, 3),
+                "gradients": self.position.gradients + (failed.gradients if failed else 0),
+                "seconds": round(self.position.seconds + (failed.seconds if failed else 0), 3),
                 "threads": torch.get_num_threads(),
             },
         )
@@ -269,6 +270,9 @@ def pretrain(
             run.check_attributes(interactions)
             check_same(run, run.config.model_dump(exclude={"data"}), config.model_dump(exclude={"data"}))
             if run.record["status"] == "finished":
+                run.check_finished()
+                model = build_pretrain_model(config, interactions)
+                load_weights(model, run.state().weights, path / "state.safetensors")
                 return run
         if on_start:
             on_start(run)
@@ -306,5 +310,5 @@ def estimate_pretrain_cost(
         "steps_an_epoch": trainer.steps,
         "gradients": trainer.steps * trainer.step.gradients * config.epochs,
         "seconds_an_epoch": round(trainer.steps * seconds, 2),
-        "peak_memory_mib_so_far": round(peak_memory_mib()),
+        "dry_run_peak_memory_mib": round(peak_memory_mib()),
     }

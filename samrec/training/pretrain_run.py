@@ -8,6 +8,7 @@ from samrec.data.interactions import Interactions
 from samrec.errors import RunError
 from samrec.pretrain_config import PretrainConfig, make_pretrain_config
 from samrec.training.checkpoint import RunFolder, create_folder, fingerprint
+from samrec.training.run_records import PretrainingEpoch, Record
 
 FORMAT = "samrec pretraining 1"
 
@@ -16,7 +17,8 @@ class PretrainRun(RunFolder):
     """A pre-training run."""
 
     format = FORMAT
-    told = frozenset({"epoch", "losses"})
+    record_kind = Record
+    epoch_kind = PretrainingEpoch
 
     @cached_property
     def config(self) -> PretrainConfig:

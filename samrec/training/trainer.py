@@ -31,7 +31,9 @@ from samrec.optim.build import build_optimizer, build_sam
 from samrec.optim.sam import Ascent, Reduce
 from samrec.training.checkpoint import Position, Run, State, check_same, create_run, load_weights, without_places
 from samrec.training.draws import negatives_drawn, views_drawn
+from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
+from samrec.training.moments import load_moments
 from samrec.training.pretrained import start_from
 from samrec.training.step import Example, Step, identity
 from samrec.training.stopping import reason_to_stop
@@ -103,7 +105,7 @@ class Trainer:
                 try:
                     entry = self.epoch()
                 except (Diverged, NonFiniteScores) as error:
-                    self._finish("diverged", str(error))
+                    self._finish("diverged", str(error), self.taken)
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
@@ -116,6 +118,7 @@ class Trainer:
         """One pass over the training sequences, then validation; returns the line of history it leaves."""
         began = time.perf_counter()
         number = self.position.epoch + 1
+        self.taken = FailedEpoch(number)
         ascents, counts = self._train_epoch(number)
         trained = time.perf_counter()
         scores = {name: value for name, (value, _) in self._validate().items() if name in self._monitored}
@@ -198,6 +201,7 @@ class Trainer:
                 raise Diverged(f"step {step}: {error}") from None
             ascents.append(ascent)
             counts.append(sum(len(part.targets) for part in parts))
+            self.taken.add(ascent, ascent.loss, ascent.sharpness, counts[-1])
         descended = float(np.average([ascent.loss + ascent.sharpness for ascent in ascents], weights=counts))
         if descended > DIVERGED_AT * self.chance:
             where = "a loss" if self.step.sam is None else "a loss at the perturbed weights"
@@ -257,20 +261,16 @@ class Trainer:
         clear_asides(self.run.path)
         state = self.run.state()
         self.run.cut_history(state.position.epoch)
+        self.run.begin_state()
         if not state.weights:
             if self.config.pretrained is not None:
                 start_from(self.model, self.config.pretrained)
             return state.position
         path = self.run.path / "state.safetensors"
         load_weights(self.model, state.weights, path)
-        for name, parameter in self.named.items():
-            for key in self.moment_names:
-                moment = state.moments.get(f"{name}/{key}")
-                if moment is None or moment.shape not in (parameter.shape, torch.Size()):
-                    raise CheckpointError(
-                        f"expected {self.config.optimizer}'s {key} of {name} in {path}, got none of its shape"
-                    )
-                self.optimizer.state[parameter][key] = moment.to(self.device)
+        load_moments(
+            self.optimizer, self.named, self.moment_names, state.moments, called=self.config.optimizer, path=path
+        )
         if self.step.sam is not None:
             try:
                 self.step.sam.load_state(state.sam)
@@ -278,16 +278,17 @@ class Trainer:
                 raise CheckpointError(f"{error} in {path}") from None
         return state.position
 
-    def _finish(self, reason: str, message: str = "") -> None:
+    def _finish(self, reason: str, message: str = "", failed: FailedEpoch | None = None) -> None:
         self.run.update(
             status="diverged" if reason == "diverged" else "finished",
             stopped=reason,
             message=message,
+            failed_epoch=failed.record() if failed else None,
             best={"epoch": self.position.best_epoch, self.config.stop_metric: _finite(self.position.best_score)},
             cost={
                 "epochs": self.position.epoch,
-                "gradients": self.position.gradients,
-                "seconds": round(self.position.seconds, 3),
+                "gradients": self.position.gradients + (failed.gradients if failed else 0),
+                "seconds": round(self.position.seconds + (failed.seconds if failed else 0), 3),
                 "threads": torch.get_num_threads(),
             },
         )
@@ -329,6 +330,7 @@ def train(
             run.check_data(interactions)
             check_same(run, without_places(run.config.model_dump()), without_places(config.model_dump()))
             if run.record["status"] == "finished":
+                run.check_finished()
                 return run
         if on_start:
             on_start(run)

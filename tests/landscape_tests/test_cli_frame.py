@@ -38,16 +38,26 @@ def waiting() -> None:
     print("ready", flush=True)
     time.sleep(60)
 
+def hidden() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise ImportError("a module in C failed")
+
+def resumable() -> None:
+    raise KeyboardInterrupt
+
 nested = typer.Typer()
 nested.command("fine")(fine)
 nested.callback()(lambda: None)
 
-names = ("fine", "misused", "unsettled", "bug", "waiting", "nested")
+names = ("fine", "misused", "unsettled", "bug", "waiting", "hidden", "nested")
 commands = {name: Command(f"app:{name}", f"Line of {name}.") for name in names}
 commands["missing"] = Command("no_such_module:missing", "Not there yet.")
+commands["resumable"] = Command("app:resumable", "Goes on.", "the same command goes on")
 app = lazy_app("An app.", commands)
 if __name__ == "__main__":
-    run(app, (LandscapeError,))
+    run(app, (LandscapeError,), commands)
 """
 
 
@@ -116,6 +126,24 @@ def test_an_interruption_exits_130(command):
     os.kill(waiting.pid, signal.SIGINT)
     _, stderr = waiting.communicate(timeout=20)
     assert (waiting.returncode, stderr.strip()) == (130, "interrupted")
+
+
+@pytest.mark.parametrize("package", ["samrec", "landscape"])
+def test_an_interruption_of_the_imports_exits_130(package, tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")  # as Ctrl-C in the first tenths of a second
+    code = f"from {package}.cli.main import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interruption_behind_another_error_exits_130(command):
+    assert command("hidden").returncode == 130
+
+
+def test_a_command_says_how_it_goes_on(command):
+    done = command("resumable")
+    assert (done.returncode, done.stderr) == (130, "interrupted; the same command goes on\n")
 
 
 def test_listing_the_commands_imports_none_of_them(command):

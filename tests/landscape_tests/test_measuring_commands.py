@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from landscape.cli.main import app
+from landscape.cli.commands import app
 from landscape.cli.measuring import name_of, numbers
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.plots.prepare import prepare_contour

@@ -5,7 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 from landscape import selftest
-from landscape.cli.main import app
+from landscape.cli.commands import app
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,22 @@
 """`samrec train` from the command line: exit codes, one line an error, JSON alone, Ctrl-C and on again."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
 from samrec_tests import small_runs
 
 from samrec.cli.main import main
+from samrec.config import RunConfig
 from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
 from samrec.training.checkpoint import Run
 from samrec.training.files import read_tensors, write_tensors
@@ -197,6 +203,87 @@ def test_a_state_cut_short_is_one_line(samrec, tmp_path):
     assert_one_line(samrec(*train_arguments("--resume", epochs=1)), "whole safetensors file")
 
 
+def _epochs(folder):
+    history = folder / "history.jsonl"
+    return history.read_bytes().count(b"\n") if history.exists() else 0
+
+
+def test_resuming_where_nothing_was_begun_says_so(samrec):
+    code, _, err = samrec(*train_arguments("--resume", epochs=1))
+    assert (code, err) == (0, "no run in run: starting one\n")
+
+
+def test_a_file_in_place_of_the_run_folder_is_one_line(samrec, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    assert_one_line(samrec(*train_arguments()), "expected a folder, got a file: run")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--epochs", "0"), "epochs: expected 1 or more, got 0"),
+        (("--dropout", "1.5"), "dropout: expected less than 0.99999"),
+        (("--data-fraction", "2"), "data_fraction: expected 1.0 or less, got 2.0"),
+        (("--learning-rate", "0"), "learning_rate: expected more than 0.0, got 0.0"),
+        (("--rho", "inf"), "rho: expected a finite number, got inf"),
+        (("--optimizer", "lion"), "optimizer: expected 'adam', 'adamw' or 'sgd', got 'lion'"),
+        (("--method", "cl4srec", "--cl-crop", "2"), "contrast.crop: expected 1.0 or less, got 2.0"),
+    ],
+)
+def test_what_an_option_may_be_is_said_in_our_words(arguments, words, samrec):
+    assert_one_line(samrec(*train_arguments(*arguments)), words)
+
+
+def test_help_shows_the_choices_that_the_configuration_has(samrec):
+    code, text, _ = samrec("train", "--help")
+    assert code == 0
+    for name, field in RunConfig.model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            assert "|".join(get_args(field.annotation)) in text, name
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(samrec, monkeypatch):
+    samrec(*train_arguments(epochs=1))
+
+    def refused(self, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    code, out, err = samrec("evaluate", "run", "--data", "data.txt")
+    assert code == 0
+    assert "NDCG@10" in out
+    assert err.startswith("not kept: cannot write run/ranks-test-masked.npz: Permission denied")
+    assert err.count("\n") == 1
+
+
+def test_scores_of_a_run_that_has_not_ended_say_so(samrec, tmp_path):
+    samrec(*train_arguments(epochs=1))
+    Run(tmp_path / "run").update(status="running")
+    code, out, err = samrec("evaluate", "run", "--json")
+    assert (code, json.loads(out)["training"]) == (0, "running")
+    assert err.startswith("the training of run had not ended")
+
+
+def test_a_comparison_wants_the_name_of_a_store(samrec):
+    for out in ("k/a.txt", "k/"):
+        assert_one_line(samrec("compare", "one", "two", "--out", out, "--dry-run"), "ending in .h5")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_gaps_between_ids_are_told(many, samrec, tmp_path):
+    largest = 1000 if many else 5
+    (tmp_path / "gaps.txt").write_text(f"1 1 2 3\n2 2 3 {largest}\n")
+    code, out, err = samrec("data", "describe", "gaps.txt")
+    assert code == 0
+    assert out.split("items that occur")[1].split()[0] == "4"
+    assert ("more than 10 times the 4 items" in err) == many
+
+
+def test_both_commands_say_their_version(samrec):
+    assert samrec("--version") == (0, f"samrec {version('samrec')}\n", "")
+
+
 def test_ctrl_c_leaves_with_130_and_a_run_that_goes_on(samrec, tmp_path):
     epochs = ["--patience", "30", "--rho", "0.05"]
     arguments = list(map(str, train_arguments(*epochs, out="interrupted", epochs=30)))
@@ -206,11 +293,11 @@ def test_ctrl_c_leaves_with_130_and_a_run_that_goes_on(samrec, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and not (tmp_path / "interrupted" / "state.safetensors").exists():
+    while process.poll() is None and not _epochs(tmp_path / "interrupted"):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err.strip().splitlines()) == (130, "", ["interrupted"])
+    assert (process.returncode, out, err.strip().splitlines()) == (130, "", ["interrupted; go on with --resume"])
     interrupted = Run(tmp_path / "interrupted")
     assert interrupted.record["status"] == "running"
     assert 1 <= interrupted.state().position.epoch < 30

@@ -278,7 +278,7 @@ def test_more_products_are_spent_on_what_did_not_settle_and_fewer_change_nothing
 
 
 def test_another_surface_in_the_same_store_leaves_scores_and_configuration(place, copied):
-    from landscape.cli.main import app as landscape
+    from landscape.cli.commands import app as landscape
 
     with Store.read(copied) as store:
         before = store.checkpoint("sam-0")

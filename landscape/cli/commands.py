@@ -1,0 +1,22 @@
+"""`landscape`: the list of commands. Asking for help imports none of them, and no torch."""
+
+from landscape.cli.running import Command, lazy_app
+
+
+def _command(name: str, line: str, goes_on: str = "") -> Command:
+    return Command(f"landscape.cli.{name}:{name}", line, goes_on)
+
+
+COMMANDS = {
+    "surface": _command(
+        "surface", "Measure the loss on a line or a plane through a checkpoint.", "the same command goes on"
+    ),
+    "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
+    "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
+    "inspect": _command("inspect", "List what a store holds and how far it is."),
+    "remove": _command("remove", "Take measurements out of a store by name, for good."),
+    "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
+    "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
+}
+
+app = lazy_app("Look at the loss around a checkpoint of any PyTorch model.", COMMANDS, name="landscape")
