@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.store import Store
 from samrec.errors import RunError
@@ -163,6 +165,7 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
         cells = {"loss": _loss(pairs, checkpoint, notes), "‖w‖": f"{checkpoint.norm:.4g}"}
         cells |= _ends(pairs, notes)
         cells |= _sharpness(report, notes)
+        cells |= _mean_rise(store, name)
         measures |= dict.fromkeys(cells)
         found.append(cells)
     users = store.eigenpairs(names[0]).provenance.objective.get("users")
@@ -204,6 +207,17 @@ def _sharpness(report: SharpnessReport, notes: list[str]) -> dict[str, str]:
         if "not finite" in measure.note:
             notes.append(f"{report.name}: {measure.measure}: {measure.note}.")
     return cells
+
+
+def _mean_rise(store: Store, name: str) -> dict[str, str]:
+    """Of the loss over the centre, all points of the run's finished plane alike; nothing where one is not finite."""
+    if name not in store.names("surfaces"):
+        return {}
+    surface = store.surface(name)
+    rise = surface.values.get("rise")
+    if rise is None or not surface.is_finished or not np.isfinite(rise).all():
+        return {}
+    return {f"mean rise, {' × '.join(map(str, surface.shape))} points": f"{rise.mean():.4g}"}
 
 
 def _known(value: Any) -> str:

@@ -296,7 +296,12 @@ def test_the_loss_in_the_geometry_table_is_that_of_its_own_users(study):
     with Store.read(study) as store:
         geometry = sections_of(store)[-1]
         loss = store.eigenpairs("plain-0").loss
+        surface = store.surface("plain-0")
     assert geometry.rows[0][:2] == ("loss", f"{loss:.5f}")
+    shape = " × ".join(map(str, surface.shape))
+    rise = np.mean(surface.values["loss"]) - surface.values["loss"][surface.shape[0] // 2, surface.shape[1] // 2]
+    assert geometry.rows[-1][0] == f"mean rise, {shape} points"
+    assert float(geometry.rows[-1][1]) == pytest.approx(rise, rel=1e-3)
 
 
 def test_a_comparison_of_before_has_a_loss_with_a_note(copied):
