@@ -43,7 +43,7 @@ def _said(kind: str, message: str, context: Mapping[str, Any], value: Any) -> st
         return "expected a value, got none"
     if kind == "value_error":  # of our own validators, in our own words already
         said = message.removeprefix("Value error, ")
-        return said if "got " in said else f"{said}, got {value!r}"
+        return said if "got " in said or isinstance(value, Mapping) else f"{said}, got {value!r}"
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind].format_map(context)}, got {value!r}"
     return f"{message}, got {value!r}"

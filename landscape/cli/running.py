@@ -82,12 +82,13 @@ def _no_options() -> None:
 
 
 def _with_version(name: str) -> Any:
-    def say(wanted: bool) -> None:
+    def say(wanted: bool) -> bool:
         if wanted:
             from importlib.metadata import version
 
             print(f"{name} {version('samrec')}")  # both packages come in one distribution
             raise typer.Exit
+        return wanted
 
     option = typer.Option(False, "--version", is_eager=True, callback=say, help="Print the version and stop.")
 
