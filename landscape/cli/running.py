@@ -82,17 +82,17 @@ def _no_options() -> None:
 
 
 def _with_version(name: str) -> Any:
-    def say(wanted: bool) -> bool:
+    def say(wanted: bool | None) -> bool:
         if wanted:
             from importlib.metadata import version
 
             print(f"{name} {version('samrec')}")  # both packages come in one distribution
             raise typer.Exit
-        return wanted
+        return False
 
-    option = typer.Option(False, "--version", is_eager=True, callback=say, help="Print the version and stop.")
+    option = typer.Option(None, "--version", is_eager=True, callback=say, help="Print the version and stop.")
 
-    def options(version: bool = option) -> None:
+    def options(version: bool | None = option) -> None:
         del version
 
     return options

@@ -175,6 +175,7 @@ def test_the_command_draws_and_prints_json_and_leaves_with_3_when_unsettled(plac
     app = typer.Typer()
     app.command()(compare)
     out = place / "command" / "pair.h5"
+    out.parent.mkdir()
     arguments = ["--out", str(out), "--surface-points", "3", "--users", "10", "--max-products", "2", "--json"]
     result = CliRunner().invoke(app, [str(place / "plain-0"), str(place / "sam-0"), *arguments])
     assert result.exit_code == 3, result.output
