@@ -147,6 +147,8 @@ class RunConfig(BaseModel):
             raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
         if self.method == "s3rec" and self.split != LEAVE_ONE_OUT.name:
             raise ValueError(f"expected the split {LEAVE_ONE_OUT.name}, which pre-training reads, got {self.split}")
+        if self.method == "s3rec" and self.data_fraction < 1:
+            raise ValueError(f"expected data_fraction 1, what pre-training reads, got {self.data_fraction}")
         if self.method != "s3rec" and self.pretrained is not None:
             raise ValueError(
                 f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"

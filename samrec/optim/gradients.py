@@ -32,8 +32,13 @@ def added(total: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> Gradients:
 
 
 def norms_of(tensors: Sequence[Tensor]) -> Tensor:
-    """Each tensor's Euclidean norm; one zero where there are no tensors."""
-    return torch.stack(torch._foreach_norm(list(tensors))) if tensors else torch.zeros(1)
+    """Each tensor's Euclidean norm, float64 where a single-precision square overflows; a zero where there are none."""
+    if not tensors:
+        return torch.zeros(1)
+    norms = torch.stack(torch._foreach_norm(list(tensors)))
+    if torch.isfinite(norms.norm()):
+        return norms
+    return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors])
 
 
 def norm_of(tensors: Sequence[Tensor]) -> float:

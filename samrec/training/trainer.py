@@ -340,7 +340,12 @@ def train(
             if new:
                 run.discard()
             raise
-        return trainer.fit()
+        try:
+            return trainer.fit()
+        except DataError:  # a user who has had every item
+            if new and trainer.position.epoch == 0:
+                run.discard()
+            raise
 
 
 def rows_trained_on(config: RunConfig, usable: np.ndarray) -> np.ndarray:

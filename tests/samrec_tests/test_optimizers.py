@@ -7,9 +7,10 @@ from samrec_tests.quadratic import RATE, RHO, Quadratic
 from samrec_tests.small_steps import SEQUENCES, example, sasrec
 from torch import nn
 
-from samrec.errors import ConfigError
+from samrec.errors import ConfigError, Diverged
 from samrec.models.losses import loss_named
 from samrec.optim.base import Penalty, make_optimizer, moment_names
+from samrec.optim.gradients import check_finite, norm_of
 from samrec.optim.sam import SAM
 from samrec.training.step import Step
 
@@ -163,3 +164,14 @@ def test_optimizers_that_are_none_are_refused(settings):
 def test_the_l2_coefficient_is_not_negative():
     with pytest.raises(ConfigError, match="L2"):
         Step(sasrec(), loss_named("bce"), torch.optim.SGD(sasrec().parameters()), None, sam=None, l2=-1.0)
+
+
+@pytest.mark.parametrize("entry", [5e19, 3e38])
+def test_gradients_whose_squares_overflow_are_finite_all_the_same(entry):
+    parameter = torch.nn.Parameter(torch.zeros(4))
+    parameter.grad = torch.full((4,), entry)
+    check_finite([parameter])
+    assert norm_of([parameter.grad]) == pytest.approx(2 * entry, rel=1e-6)
+    parameter.grad[1] = torch.inf
+    with pytest.raises(Diverged):
+        check_finite([parameter])

@@ -113,8 +113,10 @@ def test_a_field_that_a_name_may_leave_out_tells_cells_apart_all_the_same():
 def test_a_pretrained_base_stays_so_where_its_method_does():
     pretrained = {"run": "there", "sha256": "0" * 64, "epochs": 3, "recipe": "of it"}
     base = changed(BASE, method="s3rec", pretrained=pretrained)
-    found = {cell.config.method: cell.config.pretrained for cell in study_named("data-fraction", base).cells}
+    found = {cell.config.method: cell.config.pretrained for cell in study_named("methods", base).cells}
     assert found == {"s3rec": base.pretrained, "cl4srec": None}
+    with pytest.raises(ConfigError, match="expected data_fraction 1, what pre-training reads, got 0.8"):
+        study_named("data-fraction", base)
 
 
 def test_a_grid_may_go_back_from_sam_to_plain():

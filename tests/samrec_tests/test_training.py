@@ -10,11 +10,13 @@ import time
 import pytest
 import torch
 from samrec_tests import small_runs
+from samrec_tests.shared import interactions_of
 
 from landscape.errors import StoreLocked
-from samrec.errors import RunError
+from samrec.errors import DataError, RunError
 from samrec.training.checkpoint import Run
 from samrec.training.files import held_for_writing
+from samrec.training.trainer import train
 
 
 def test_training_learns_and_says_what_stopped_it(tmp_path):
@@ -89,3 +91,11 @@ def test_a_run_killed_at_random_moments_and_resumed_equals_the_unbroken_one(peri
 def _epochs(folder):
     path = folder / "history.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_data_that_leave_no_negative_leave_no_run_behind(tmp_path):
+    data = interactions_of([[1, 2, 1, 2, 1], [2, 1, 2, 1, 2]])
+    for _ in range(2):
+        with pytest.raises(DataError, match="has had all 2 items"):
+            train(small_runs.config(), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
