@@ -314,7 +314,7 @@ def test_the_list_tells_every_study_as_json_too(samrec):
         (("sweep", "rho", "--data", "nowhere.txt", "--out", "x"), "nowhere"),
         (("sweep", "--tables-only", "--out", "x"), "expected a study and --data"),
         (("sweep", "rho", "--data", "data.txt", "--out", "x", "--pretrained", "nowhere"), "nowhere"),
-        (("sweep", "rho", "--data", "data.txt", "--out", "data.txt/x"), "cannot make the folder"),
+        (("sweep", "rho", "--data", "data.txt", "--out", "data.txt/x"), "expected a folder, got a file"),
     ],
 )
 def test_misuse_is_one_line(more, message, samrec, tmp_path):
