@@ -105,8 +105,8 @@ def test_another_ending_is_refused_in_one_line(study, tmp_path):
         plotly_figures.save(plotly_figures.curve(data), tmp_path / "figure.png")
 
 
-def test_a_failed_save_leaves_what_was_there(study, tmp_path):
-    with pytest.raises(StoreError, match="cannot write"):
+def test_a_folder_that_is_not_there_is_not_made(study, tmp_path):
+    with pytest.raises(StoreError, match=r"expected a folder .*no to write figure\.png in, found none"):
         matplotlib_figures.save(matplotlib_figures.curve(prepared(study, "curve")), tmp_path / "no" / "figure.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -381,6 +381,12 @@ def test_a_missing_file_is_named(path):
         Store.read(path)
 
 
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(StoreError, match=r"expected a folder .*no to write study\.h5 in, found none"):
+        Store.write(tmp_path / "no" / "study.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("opening", [Store.read, Store.write])
 def test_files_of_other_kinds_are_refused_and_left_alone(tmp_path, opening):
     text, other, empty = tmp_path / "text.h5", tmp_path / "other.h5", tmp_path / "empty.h5"
