@@ -10,8 +10,9 @@ affine map W of each loss's own:
     MAP  sum over masked tokens and attributes a    BCE(sigma(E_a . W_map h), y_ia)
     SP   sum over sequences                         BCE(sigma(sigma(W_sp c . p) - sigma(W_sp c . n)), 1)
 
-c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's.
-The trunk looks both ways. What belongs to the losses lives here and nowhere else: fine-tuning takes the trunk alone.
+c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's. It
+lets SP fall to log 2 without learning, by scores that are all far from 0, and on Beauty SP does so in its first hundred
+steps. The trunk looks both ways. What belongs to the losses lives here alone: fine-tuning takes the trunk.
 """
 
 from collections.abc import Collection
