@@ -12,7 +12,8 @@ affine map W of each loss's own:
 
 c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's. It
 lets SP come to log 2 without learning, by scores that are all far from 0, and on Beauty SP does so in its first hundred
-steps; without the inner sigmoids, a named option, it learns. The trunk looks both ways. What belongs to the losses lives here alone: fine-tuning takes the trunk.
+steps; without the inner sigmoids, a named option, it learns. The trunk looks both ways. What belongs to the losses
+lives here alone: fine-tuning takes the trunk.
 """
 
 from collections.abc import Collection
