@@ -25,6 +25,7 @@ class PretrainConfig(BaseModel):
     mip: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     map: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     sp: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    inner_sigmoid: bool = True  # of MIP and SP, as in the S3-Rec code; on Beauty SP learns nothing with it
     mask: float = Field(default=0.2, ge=0, lt=1)  # the share of items masked, beside the last one
     negatives: Literal["training", "s3rec"] = "training"  # which items MIP's negative may not be
     batch_size: int = Field(default=100, ge=1)  # prefixes

@@ -16,6 +16,9 @@ def pretrain(
     mip: Annotated[float, typer.Option(help="Weight of masked items.")] = 1.0,
     map_: Annotated[float, typer.Option("--map", help="Weight of attributes at masked items.")] = 1.0,
     sp: Annotated[float, typer.Option(help="Weight of segments.")] = 0.5,
+    inner_sigmoid: Annotated[
+        bool, typer.Option("--inner-sigmoid/--no-inner-sigmoid", help="Of MIP's and SP's scores; the original has it.")
+    ] = True,
     mask: Annotated[float, typer.Option(help="Share of items masked, beside the last one.")] = 0.2,
     rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
     sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
@@ -75,6 +78,7 @@ def pretrain(
         mip=mip,
         map=map_,
         sp=sp,
+        inner_sigmoid=inner_sigmoid,
         mask=mask,
         rho=rho,
         sam=sam,

@@ -10,8 +10,10 @@ affine map W of each loss's own:
     MAP  sum over masked tokens and attributes a    BCE(sigma(E_a . W_map h), y_ia)
     SP   sum over sequences                         BCE(sigma(sigma(W_sp c . p) - sigma(W_sp c . n)), 1)
 
-c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's.
-The trunk looks both ways. What belongs to the losses lives here and nowhere else: fine-tuning takes the trunk alone.
+c, p, n are last hidden states: of the context, the segment, the rival segment. The double sigmoid is the original's. It
+lets SP come to log 2 without learning, by scores that are all far from 0, and on Beauty SP does so in its first hundred
+steps; without the inner sigmoids, a named option, it learns. The trunk looks both ways. What belongs to the losses
+lives here alone: fine-tuning takes the trunk.
 """
 
 from collections.abc import Collection
@@ -41,13 +43,26 @@ class S3Rec(Trunk):
         attribute_count: int,
         *,
         losses: Collection[str] = LOSSES,
+        inner_sigmoid: bool = True,
         size: int = 64,
         heads: int = 2,
         layers: int = 2,
         max_length: int = 50,
     ) -> None:
-        """Make the parameters; `attribute_count` is not looked at where neither AAP nor MAP takes part."""
+        """Make the parameters.
+
+        Args:
+            item_count: of the data.
+            attribute_count: of the data; not looked at where neither AAP nor MAP takes part.
+            losses: those that take part.
+            inner_sigmoid: of MIP and SP; without, they are BCE(sigma(score - score of the negative), 1).
+            size: as in SASRec, like all that follow.
+            heads: of attention.
+            layers: blocks.
+            max_length: positions.
+        """
         super().__init__(item_count, size=size, heads=heads, layers=layers, max_length=max_length)
+        self.inner_sigmoid = inner_sigmoid
         self.heads = nn.ModuleDict({name: nn.Linear(size, size) for name in LOSSES if name in losses})
         if any(name in losses for name in OF_ATTRIBUTES):
             self.attribute_embedding = nn.Embedding(attribute_count, size)
@@ -86,7 +101,7 @@ class S3Rec(Trunk):
         losses = {}
         if "mip" in self.heads:
             scores = (self.heads["mip"](hidden)[:, None] * scored).sum(dim=-1)
-            losses["mip"] = contrasted(scores[:, 0], scores[:, 1])
+            losses["mip"] = contrasted(scores[:, 0], scores[:, 1], inner_sigmoid=self.inner_sigmoid)
         if any(name in self.heads for name in OF_ATTRIBUTES):
             losses |= self._attributes({"aap": shown, "map": hidden}, masked)
         return losses
@@ -111,9 +126,14 @@ class S3Rec(Trunk):
         last = self.last_hidden(embedded, batch, dropout=dropout, fused=fused)
         context, segment, rival = last.view(-1, VIEWS, self.size).unbind(1)
         asked = self.heads["sp"](context)
-        return {"sp": contrasted((asked * segment).sum(dim=-1), (asked * rival).sum(dim=-1))}
+        scores = (asked * segment).sum(dim=-1), (asked * rival).sum(dim=-1)
+        return {"sp": contrasted(*scores, inner_sigmoid=self.inner_sigmoid)}
 
 
-def contrasted(wanted: Float[Tensor, " n"], unwanted: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def contrasted(
+    wanted: Float[Tensor, " n"], unwanted: Float[Tensor, " n"], *, inner_sigmoid: bool = True
+) -> Float[Tensor, " n"]:
     """BCE(sigma(sigma(wanted) - sigma(unwanted)), 1), between .31 and 1.31, .69 for equal scores."""
+    if not inner_sigmoid:
+        return F.softplus(unwanted - wanted)
     return F.softplus(torch.sigmoid(unwanted) - torch.sigmoid(wanted))

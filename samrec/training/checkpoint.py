@@ -309,11 +309,13 @@ def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any
 def fingerprint(content: Mapping[str, Any]) -> str:
     """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
 
-    Leave-one-out goes without saying, as in runs made when there was nothing else.
+    Leave-one-out and S3-Rec's inner sigmoid go without saying, as in runs made when there was nothing else.
     """
     kept = without_places(content)
     if kept.get("split") == LEAVE_ONE_OUT.name:
         del kept["split"]
+    if kept.get("inner_sigmoid") is True:
+        del kept["inner_sigmoid"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

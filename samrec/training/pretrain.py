@@ -224,6 +224,7 @@ def build_pretrain_model(
         interactions.item_count,
         interactions.attributes.count if interactions.attributes is not None else 0,
         losses=config.weights,
+        inner_sigmoid=config.inner_sigmoid,
         size=config.size,
         heads=config.heads,
         layers=config.layers,

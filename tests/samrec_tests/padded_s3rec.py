@@ -9,6 +9,12 @@ def binary_cross_entropy(chance: Tensor, wanted: int) -> Tensor:
     return -torch.log(chance) if wanted else -torch.log(1 - chance)
 
 
+def contrast(wanted: Tensor, unwanted: Tensor, inner: bool) -> Tensor:
+    if inner:
+        wanted, unwanted = torch.sigmoid(wanted), torch.sigmoid(unwanted)
+    return binary_cross_entropy(torch.sigmoid(wanted - unwanted), 1)
+
+
 def states(weights: dict[str, Tensor], sequence: list[int], length: int) -> Tensor:
     """The hidden states of a sequence's own tokens, seen both ways."""
     return padded_hidden(weights, padded_inputs([sequence], length), causal=False)[0, length - len(sequence) :]
@@ -33,6 +39,7 @@ def masked_losses(
     *,
     mask_id: int,
     length: int,
+    inner: bool = True,
 ) -> dict[str, Tensor]:
     """AAP, MIP and MAP of sequences; `negatives` have a number at each masked token, anything elsewhere."""
     losses = {name: torch.zeros((), dtype=torch.float64) for name in ("aap", "mip", "map")}
@@ -45,17 +52,15 @@ def masked_losses(
                 continue
             losses["map"] = losses["map"] + attribute_loss(weights, "map", state, own)
             asked = linear(state, weights, "heads.mip")
-            scores = [torch.sigmoid(asked @ table[item]) for item in (true[t], false[t])]
-            losses["mip"] = losses["mip"] + binary_cross_entropy(torch.sigmoid(scores[0] - scores[1]), 1)
+            losses["mip"] = losses["mip"] + contrast(asked @ table[true[t]], asked @ table[false[t]], inner)
     return losses
 
 
-def segment_loss(weights: dict[str, Tensor], views: list[list[int]], length: int) -> Tensor:
+def segment_loss(weights: dict[str, Tensor], views: list[list[int]], length: int, inner: bool = True) -> Tensor:
     """SP of sequences that come in threes: context, segment, rival."""
     loss = torch.zeros((), dtype=torch.float64)
     for first in range(0, len(views), 3):
         context, segment, rival = (states(weights, views[first + view], length)[-1] for view in range(3))
         asked = linear(context, weights, "heads.sp")
-        distance = torch.sigmoid(asked @ segment) - torch.sigmoid(asked @ rival)
-        loss = loss + binary_cross_entropy(torch.sigmoid(distance), 1)
+        loss = loss + contrast(asked @ segment, asked @ rival, inner)
     return loss

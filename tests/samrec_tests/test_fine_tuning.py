@@ -13,7 +13,7 @@ from samrec.cli.main import main
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.objective import load
-from samrec.training.checkpoint import Run, create_run
+from samrec.training.checkpoint import Run, create_run, fingerprint
 from samrec.training.files import read_tensors, write_tensors
 from samrec.training.pretrain_run import PretrainRun
 from samrec.training.pretrained import find_pretrained
@@ -73,6 +73,15 @@ def test_the_pre_trainings_hash_and_epochs_travel_in_the_record_and_the_fingerpr
     assert (
         prints[0]["training_without_seed"] == prints[1]["training_without_seed"] != prints[2]["training_without_seed"]
     )
+
+
+def test_the_inner_sigmoid_is_part_of_the_recipe_only_where_it_is_left_out(first, tmp_path):
+    assert "inner_sigmoid" in first.record["config"]
+    before = {name: value for name, value in first.config.without_seed.items() if name != "inner_sigmoid"}
+    assert first.recipe == fingerprint(before)
+    single = small_pretraining.pretrained(tmp_path / "single", epochs=2, inner_sigmoid=False)
+    assert single.recipe != first.recipe
+    assert not torch.equal(single.state().weights["heads.sp.weight"], first.state().weights["heads.sp.weight"])
 
 
 def test_where_the_pre_training_lies_is_no_part_of_a_fingerprint(first, tmp_path):

@@ -16,9 +16,11 @@ LENGTH = 7
 MASK = ITEMS + 1
 
 
-def make_model(*, losses=LOSSES, size=8, layers=2, spread=0.3):
+def make_model(*, losses=LOSSES, size=8, layers=2, spread=0.3, inner=True):
     """A float64 model whose weights are large enough for attention and sigmoids to matter."""
-    model = S3Rec(ITEMS, ATTRIBUTES, losses=losses, size=size, layers=layers, max_length=LENGTH).double()
+    model = S3Rec(
+        ITEMS, ATTRIBUTES, losses=losses, inner_sigmoid=inner, size=size, layers=layers, max_length=LENGTH
+    ).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -32,7 +34,7 @@ def batch(size=100, **options):
     return drawn(tiny(), size=size, max_length=LENGTH, **options)[0]
 
 
-def obvious(weights, example):
+def obvious(weights, example, inner=True):
     """The four losses by loops over what the packed batch holds."""
     masked = example.masked
     inputs = rows_of(masked.batch)
@@ -46,8 +48,9 @@ def obvious(weights, example):
         OWN,
         mask_id=MASK,
         length=LENGTH,
+        inner=inner,
     )
-    return losses | {"sp": segment_loss(weights, rows_of(example.segments), LENGTH)}
+    return losses | {"sp": segment_loss(weights, rows_of(example.segments), LENGTH, inner)}
 
 
 def close(ours, expected, *, within=1e-10):
@@ -63,6 +66,17 @@ def test_each_loss_is_that_of_a_padded_loop(layers, fused):
     assert list(ours) == ["mip", "aap", "map", "sp"]
     for name, loss in expected.items():
         close(ours[name], loss)
+
+
+def test_without_the_inner_sigmoid_mip_and_sp_contrast_the_scores_themselves():
+    model, example = make_model(inner=False), batch()
+    ours, expected = model(example), obvious(model.state_dict(), example, inner=False)
+    for name, loss in expected.items():
+        close(ours[name], loss)
+    original = make_model()
+    original.load_state_dict(model.state_dict())
+    doubled = original(example)
+    assert {name for name in LOSSES if torch.equal(ours[name], doubled[name])} == {"aap", "map"}
 
 
 def test_each_gradient_is_that_of_a_padded_loop():
