@@ -34,7 +34,9 @@ def bug() -> None:
     raise ZeroDivisionError("ours")
 
 def waiting() -> None:
+    import signal
     import time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job hands on that it is ignored
     print("ready", flush=True)
     time.sleep(60)
 

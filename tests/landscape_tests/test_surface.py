@@ -34,6 +34,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "O
 
 
 def measured(path, objective, grid, **options):
+    path.mkdir(exist_ok=True)
     return compute_surface(path / "study.h5", objective, grid=grid, **{"name": "s", "checkpoint_name": "c"} | options)
 
 

@@ -288,11 +288,15 @@ def test_both_commands_say_their_version(samrec):
     assert samrec("--version") == (0, f"samrec {version('samrec')}\n", "")
 
 
+# a job that a shell starts in the background hands on to its children that they ignore SIGINT
+HEEDING_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
 def test_ctrl_c_leaves_with_130_and_a_run_that_goes_on(samrec, tmp_path):
     epochs = ["--patience", "30", "--rho", "0.05"]
     arguments = list(map(str, train_arguments(*epochs, out="interrupted", epochs=30)))
     process = subprocess.Popen(
-        [sys.executable, "-c", "from samrec.cli.main import main; main()", *arguments],
+        [sys.executable, "-c", HEEDING_CTRL_C + "from samrec.cli.main import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
