@@ -73,3 +73,10 @@ def test_help_needs_neither_torch_nor_numpy_nor_hdf5():
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "surface" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["prepare", "matplotlib_figures", "plotly_figures"])
+def test_drawers_are_reached_from_the_package_alone(name):
+    loaded = modules_after(f"import landscape as ls; ls.plots.{name}")
+    assert f"landscape.plots.{name}" in loaded
+    assert "torch" not in loaded
