@@ -170,6 +170,7 @@ class ModelObjective:
         metrics: Callable[[Tensor, Tensor, Sequence[str]], dict[str, Float[Tensor, " units"]]] | None = None,
         frozen_rows: Mapping[str, Int[Tensor, " rows"]] | None = None,
         row_groups: Mapping[str, Mapping[str, Int[Tensor, " rows"]]] | None = None,
+        blocks: Mapping[str, tuple[str, ...]] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Fix the data and the loss.
@@ -181,6 +182,7 @@ class ModelObjective:
             metrics: (outputs, targets, names) -> a value a unit for each name.
             frozen_rows: rows that are no free coordinates, such as the padding row of an embedding.
             row_groups: named groups of rows; "untouched" are those the data never reaches.
+            blocks: patterns of tensor names for each named block; one a module at the top by default.
             facts: JSON values that provenance keeps (a data hash, ...).
         """
         if not batches:
@@ -188,7 +190,7 @@ class ModelObjective:
         self.model = model
         self.weights: Params = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         shapes = {name: weight.shape for name, weight in self.weights.items()}
-        self.layout = Layout(shapes, frozen_rows or {}, row_groups or {})
+        self.layout = Layout(shapes, frozen_rows or {}, row_groups or {}, blocks or {})
         self.recipe = Recipe(None, {})
         self.facts = dict(facts or {})
         self.chunks = [

@@ -27,6 +27,7 @@ class Layout:
     shapes: Mapping[str, torch.Size]  # in the order of the flat vector
     frozen_rows: Mapping[str, Int[Tensor, " _"]] = field(default_factory=dict)
     row_groups: Mapping[str, Mapping[str, Int[Tensor, " _"]]] = field(default_factory=dict)  # group -> name -> rows
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # block -> patterns of names; see `blocks`
 
     def __post_init__(self) -> None:
         for name, rows in self.frozen_rows.items():

@@ -36,7 +36,7 @@ from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
 from samrec.models.losses import Loss, loss_named
 from samrec.models.sasrec import SASRec, gathered
-from samrec.row_groups import row_groups
+from samrec.row_groups import BLOCKS, row_groups
 from samrec.training.checkpoint import Run
 
 TOKENS = 4096  # a chunk; on Beauty 2,048 to 8,192 were equal within noise, 16,384 slower
@@ -128,6 +128,7 @@ class SequenceObjective:
             shapes,
             {"item_embedding.weight": torch.tensor([0])},
             row_groups(interactions, self.chunks, max_length=model.max_length, holdout=holdout),
+            BLOCKS,
         )
         self.facts: dict[str, Any] = {
             "data": interactions.fingerprint,

@@ -1,4 +1,4 @@
-"""Rows of the item and position tables as named groups: popular, rare, and untouched by a loss."""
+"""Named parts of a recommender's weights: blocks of tensors, and rows that are popular, rare or untouched by a loss."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +11,14 @@ from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.data.interactions import Interactions
 from samrec.data.popularity import head_and_tail
 from samrec.data.split import training_sequences
+
+BLOCKS = {
+    "item table": ("item_embedding.*",),
+    "positions": ("position_embedding.*",),
+    "attention": ("blocks.*.query.*", "blocks.*.key.*", "blocks.*.value.*", "blocks.*.output.*"),
+    "feed-forward": ("blocks.*.expand.*", "blocks.*.contract.*"),
+    "norms": ("*_norm.*",),
+}
 
 
 def row_groups(
