@@ -16,6 +16,7 @@ COMMANDS = {
     "inspect": _command("inspect", "List what a store holds and how far it is."),
     "remove": _command("remove", "Take measurements out of a store by name, for good."),
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
+    "report": _command("report", "Write one HTML page of a study: surfaces, tables, the verdict in words."),
     "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
 }
 

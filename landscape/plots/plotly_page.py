@@ -1,6 +1,7 @@
 """What every plotly figure shares: axes of a scale, sizes, fonts, notes, and the one HTML file it is saved to."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from landscape.plots.scale import Scale
 from landscape.plots.style import Style
 
 DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
+MARKUP = re.compile(r"<(?!/?(?:b|br|extra|i|sub|sup)>)")  # all but the tags drawers write themselves
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 
 
@@ -75,4 +77,21 @@ def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: 
         height=height + 16 * lines,
         margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},
     )
+    return _without_markup(figure)
+
+
+def _without_markup(figure: go.Figure) -> go.Figure:
+    """A name in a store is text: what looks like a tag or a link in it is shown, not followed."""
+    for trace in figure.data:
+        for key in ("name", "legendgroup", "text", "hovertext", "hovertemplate"):
+            if key in trace and trace[key] is not None:
+                trace[key] = _shown(trace[key])
+    for note in figure.layout.annotations:
+        note.text = _shown(note.text)
     return figure
+
+
+def _shown(text: Any) -> Any:
+    if isinstance(text, str):
+        return MARKUP.sub("&lt;", text)
+    return [_shown(entry) for entry in text]

@@ -118,7 +118,13 @@ def differences_table(members: Sequence[Member], evaluations: dict[str, Evaluati
             "smallest_p": np.array([r.smallest_p if isinstance(r, PairedSeeds) else np.nan for r in results]),
             "units": np.array([r.users if isinstance(r, PairedUsers) else r.seeds for r in results], dtype=np.int64),
         },
-        {"difference": "b - a", "confidence": 0.95, "baseline": baseline, "notes": notes},
+        {
+            "difference": "b - a",
+            "confidence": 0.95,
+            "baseline": baseline,
+            "headline": ["NDCG@10", "HR@10"],
+            "notes": notes,
+        },
     )
 
 

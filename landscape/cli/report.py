@@ -1,0 +1,28 @@
+"""`landscape report`: a study as one HTML page to read, turn and send on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.cli.running import emit
+
+
+def report(
+    store: Annotated[Path, typer.Argument(help="The store to report on; a writer may be at work on it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, .html; beside the store by default.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading; the store's file name by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Write one self-contained HTML page: interactive surfaces, tables that sort, the verdict in words.
+
+    It needs no network and can be printed. A half-finished store gives a half-finished report that says so.
+
+    Example: landscape report study.h5 --out study.html
+    """
+    from landscape.report import write_report
+
+    page = write_report(store, out, title=title)
+    emit(as_json, {"report": page, "bytes": page.stat().st_size}, f"report in {page}")

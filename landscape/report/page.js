@@ -1,0 +1,149 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const plots = [];
+  let turning = false;
+
+  const fail = (error) => {
+    const line = document.getElementById("trouble");
+    line.hidden = false;
+    line.textContent = "The figures cannot be drawn: " + error.message;
+    root.dataset.figures = "failed";
+  };
+
+  // ---- theme
+  const button = document.getElementById("theme");
+  const setTheme = (dark) => {
+    root.dataset.theme = dark ? "dark" : "light";
+    button.setAttribute("aria-pressed", String(dark));
+    for (const plot of plots) Plotly.relayout(plot, themed(plot.layout));
+  };
+  const themed = (layout) => {
+    const style = getComputedStyle(root);
+    const [text, line] = [style.getPropertyValue("--text").trim(), style.getPropertyValue("--line").trim()];
+    const change = { "font.color": text, paper_bgcolor: "rgba(0,0,0,0)" };
+    if (!layout.coloraxis || layout.scene) change.plot_bgcolor = "rgba(0,0,0,0)";
+    for (const key of Object.keys(layout)) {
+      const axes = /^scene/.test(key) ? ["xaxis", "yaxis", "zaxis"].map((axis) => `${key}.${axis}`)
+        : /^[xy]axis/.test(key) ? [key] : [];
+      for (const axis of axes) {
+        change[axis + ".gridcolor"] = line;
+        change[axis + ".linecolor"] = line;
+        change[axis + ".zerolinecolor"] = line;
+      }
+    }
+    return change;
+  };
+
+  // ---- unpacking
+  const unpack = async (id) => {
+    const text = document.getElementById(id).textContent;
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+  const filled = (value, arrays) => {
+    if (Array.isArray(value)) return value.map((entry) => filled(entry, arrays));
+    if (value === null || typeof value !== "object") return value;
+    if ("$array" in value) return { ...arrays[value.$array] };
+    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, filled(entry, arrays)]));
+  };
+
+  // ---- figures
+  const arranged = (layout, kind, narrow) => {
+    const bar = layout.coloraxis && layout.coloraxis.colorbar;
+    if (bar) Object.assign(bar, { thickness: 12, len: 0.9, title: { ...bar.title, side: "right" } });
+    const scene = layout.scene;
+    if (scene) {
+      for (const axis of ["xaxis", "yaxis", "zaxis"]) {
+        const title = { ...scene[axis].title, font: { size: 11 } };
+        scene[axis] = { ...scene[axis], title, tickfont: { size: 9 }, nticks: 5 };
+      }
+      scene.camera = { eye: { x: 1.7, y: -2.2, z: 1.2 } };
+      scene.domain = { x: [0, 0.88], y: [0, 1] };
+    }
+    for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;
+    if (kind === "contour") Object.assign(layout.yaxis, { scaleanchor: "x", constrain: "domain" });
+    return {
+      ...layout,
+      autosize: true,
+      font: { family: "DejaVu Sans, Verdana, sans-serif", size: narrow ? 10 : 12 },
+      margin: scene ? { t: 5, b: 5, l: 0, r: 0 } : { t: 15, b: 55, l: 60, r: 15 },
+      legend: { ...layout.legend, orientation: "h", x: 0, y: -0.22, yanchor: "top", bgcolor: "rgba(0,0,0,0)" },
+    };
+  };
+  const linkCamera = (plot) => {
+    plot.on("plotly_relayout", async (change) => {
+      const camera = change["scene.camera"];
+      if (!camera || turning) return;
+      turning = true;
+      const others = plots.filter((other) => other !== plot && other.layout.scene);
+      await Promise.all(others.map((other) => Plotly.relayout(other, { "scene.camera": camera })));
+      turning = false;
+    });
+  };
+  const draw = async () => {
+    const code = document.createElement("script");
+    code.textContent = await unpack("library");
+    document.head.append(code);
+    const pack = JSON.parse(await unpack("figures"));
+    for (const [index, packed] of pack.figures.entries()) {
+      const plot = document.getElementById("figure-" + index);
+      const figure = filled(packed, pack.arrays);
+      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
+      await Plotly.newPlot(plot, figure.data, layout, { responsive: true, displaylogo: false });
+      plots.push(plot);
+      await Plotly.relayout(plot, themed(plot.layout));
+      if (plot.layout.scene) linkCamera(plot);
+      await new Promise((resume) => setTimeout(resume));
+    }
+    root.dataset.figures = "drawn";
+  };
+
+  // ---- switching checkpoints
+  for (const box of document.querySelectorAll("#switch input")) {
+    box.addEventListener("change", () => {
+      for (const card of document.querySelectorAll(".card")) {
+        if (card.dataset.checkpoint !== box.value) continue;
+        card.hidden = !box.checked;
+        const plot = card.querySelector(".plot");
+        if (box.checked && plots.includes(plot)) Plotly.Plots.resize(plot);
+      }
+    });
+  }
+
+  // ---- sorting tables
+  const compare = (a, b) => {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    const [x, y] = [Number(a), Number(b)];
+    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
+  };
+  for (const head of document.querySelectorAll("th button")) {
+    head.addEventListener("click", () => {
+      const cell = head.parentElement;
+      const table = cell.closest("table");
+      const up = cell.getAttribute("aria-sort") !== "ascending";
+      for (const other of table.querySelectorAll("th")) other.setAttribute("aria-sort", "none");
+      cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const value = (row) => row.cells[cell.cellIndex].dataset.value;
+      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+        const order = compare(value(a), value(b));
+        return up || value(a) === "" || value(b) === "" ? order : -order;
+      });
+      table.tBodies[0].append(...rows);
+    });
+  }
+
+  // ---- printing: light
+  let before = null;
+  window.addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    if (before === "dark") setTheme(false);
+  });
+  window.addEventListener("afterprint", () => { if (before === "dark") setTheme(true); });
+
+  button.addEventListener("click", () => setTheme(root.dataset.theme !== "dark"));
+  setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches);
+  if (document.getElementById("figures")) draw().catch(fail);
+  else root.dataset.figures = "none";
+})();

@@ -1,0 +1,74 @@
+"""What a report is made of: sections with cards (a figure each), tables and the evidence behind them. No HTML yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One interactive figure."""
+
+    title: str
+    kind: str  # "contour", "relief", ...: which cameras turn together
+    figure: Any  # a plotly figure
+    subtitle: str = ""
+    checkpoint: str = ""  # whose it is, so that it can be switched off; empty: of several
+
+
+@dataclass(frozen=True, slots=True)
+class SortableTable:
+    """Rows of text and numbers under named columns."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where the numbers of one record come from."""
+
+    name: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question with its figures and numbers."""
+
+    title: str
+    text: str = ""
+    cards: tuple[Card, ...] = ()
+    tables: tuple[SortableTable, ...] = ()
+    notes: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    unfinished: tuple[str, ...] = ()  # what is still to be measured, a sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence of the verdict, and what it counts."""
+
+    sentence: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole page."""
+
+    title: str
+    verdict: tuple[Finding, ...]
+    sections: tuple[Section, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)  # of the store: path, fingerprint, versions
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """All that is still to be measured."""
+        return tuple(line for section in self.sections for line in section.unfinished)
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Whose cards can be switched off and on, in the order of the cards."""
+        return tuple(dict.fromkeys(card.checkpoint for s in self.sections for card in s.cards if card.checkpoint))

@@ -1,0 +1,91 @@
+"""Write the page: a template filled in, everything escaped, one file that needs no network."""
+
+import hashlib
+import math
+import platform
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import InvalidArgument
+from landscape.plots.saving import written_aside
+from landscape.report.contents import report_of
+from landscape.report.packing import pack_figures, plot_library
+from landscape.report.parts import Report
+from landscape.store import Store
+
+
+def write_report(store: str | Path, out: str | Path | None = None, *, title: str | None = None) -> Path:
+    """Write the report of a store as one HTML file and return its path; it appears whole or not at all.
+
+    The store may be half finished, and be written to meanwhile: the report says what is missing. Surfaces are drawn at
+    no more than 101 points a side in float32; with the plot library inside, a page is 2 to 5 MB.
+
+    Args:
+        store: the study.
+        out: a file ending in .html; beside the store by default.
+        title: the heading; the store's file name by default.
+
+    Raises:
+        StoreError: no store there, or the page cannot be written.
+        InvalidArgument: another ending.
+    """
+    source = Path(store)
+    target = source.with_suffix(".html") if out is None else Path(out)
+    if target.suffix.lower() != ".html":
+        raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
+    with Store.read(source) as opened:
+        facts = {"store": source.name, "fingerprint": _fingerprint(source), "python": platform.python_version()}
+        report = report_of(opened, title=title or source.stem, facts=facts)
+    return written_aside(target, page_of(report).encode())
+
+
+def page_of(report: Report) -> str:
+    """The whole page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("landscape", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = _number
+    environment.filters["sortable"] = _sortable
+    cards = [card for section in report.sections for card in section.cards]
+    return environment.get_template("page.html").render(
+        report=report,
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        library=plot_library() if cards else "",
+        figures=pack_figures([card.figure for card in cards]) if cards else "",
+    )
+
+
+def _asset(name: str) -> str:
+    from markupsafe import Markup
+
+    return Markup(resources.files("landscape.report").joinpath(name).read_text())  # our own text, not a user's
+
+
+def _number(value: Any) -> str:
+    """What a cell shows."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _sortable(value: Any) -> str:
+    """What a column is sorted by: numbers in full, with what is not finite and what is missing at the end."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, int | float) else str(value)
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""The report in a real browser, headless Chromium with software WebGL: drawn, turned, sorted, switched, accessible.
+
+Skipped with a reason where there is no Chromium; nothing is downloaded.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landscape.report import write_report
+from landscape.store import Store
+from tests.landscape_tests.drawn_stores import add_numbers, add_scores, add_surface, bowl
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+HARMLESS = ("willReadFrequently",)  # advice to plotly's authors
+EVIL = "<img src=x onerror=document.evil=1>"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints, one of them half finished, one with a name that would be markup."""
+    folder = tmp_path_factory.mktemp("report")
+    with Store.write(folder / "s.h5") as store:
+        add_surface(store, EVIL, bowl(6.0))
+        add_surface(store, "flat", bowl(2.0, 0.6), share=0.5)
+        for name in (EVIL, "flat"):
+            add_numbers(store, name)
+        add_scores(store, (EVIL, "flat"))
+    return write_report(folder / "s.h5")
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, report: Path) -> Any:
+    return opened(browser, report)
+
+
+def opened(browser: Any, report: Path, **options: Any) -> Any:
+    page = browser.new_page(**options)
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.goto(report.as_uri())
+    page.wait_for_selector("html[data-figures=drawn]", state="attached", timeout=120_000)
+    return page
+
+
+def test_every_figure_is_drawn_and_nothing_complains(page: Any) -> None:
+    assert page.locator(".plot").count() == page.locator(".plot .main-svg:first-child").count() > 6
+    assert [text for text in page.said if not any(word in text for word in HARMLESS)] == []
+
+
+def test_a_name_that_is_markup_is_text(page: Any) -> None:
+    assert page.evaluate("document.evil") is None
+    assert page.locator("main img").count() == 0
+    assert page.locator("figcaption", has_text=EVIL).count() == 2
+
+
+def test_turning_one_relief_turns_the_others(page: Any) -> None:
+    page.evaluate(
+        "Plotly.relayout(document.querySelector('[data-kind=relief] .plot'), {'scene.camera.eye': {x: 2, y: 0, z: 1}})"
+    )
+    page.mouse.move(0, 0)
+    relief = page.locator("[data-kind=relief] .plot")
+    relief.first.scroll_into_view_if_needed()
+    box = relief.first.bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 10, steps=5)
+    page.mouse.up()
+    page.wait_for_function(
+        """() => {
+            const eyes = [...document.querySelectorAll("[data-kind=relief] .plot")].map(p => p.layout.scene.camera.eye);
+            const start = {x: 2, y: 0, z: 1};
+            return Math.abs(eyes[0].y - start.y) > .05 && eyes.every(e => Math.abs(e.y - eyes[0].y) < 1e-6);
+        }""",
+        timeout=20_000,
+    )
+
+
+def test_a_table_is_sorted_both_ways_by_numbers(page: Any) -> None:
+    table = page.locator("table", has=page.locator("caption", has_text="Eigenvalues"))
+    head = table.locator("th", has_text="value").nth(1)
+    column = "rows => rows.map(row => Number(row.cells[2].dataset.value))"
+    for wanted in (False, True):
+        head.locator("button").click()
+        values = table.locator("tbody tr").evaluate_all(column)
+        assert values == sorted(values, reverse=wanted)
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_a_checkpoint_is_switched_off_and_on(page: Any) -> None:
+    box = page.get_by_label("flat", exact=True)
+    cards = page.locator("[data-checkpoint=flat]")
+    box.uncheck()
+    assert not any(cards.nth(k).is_visible() for k in range(cards.count()))
+    box.check()
+    assert all(cards.nth(k).is_visible() for k in range(cards.count()))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_passes_the_accessibility_check(page: Any, theme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    if page.evaluate("document.documentElement.dataset.theme") != theme:
+        page.locator("#theme").click()
+    page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+    found = Axe().run(page).response["violations"]
+    assert [(violation["id"], violation["nodes"][0]["html"][:80]) for violation in found] == []
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
+    before = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    page.set_viewport_size(before)
+
+
+def test_it_prints_every_section(page: Any, tmp_path: Path) -> None:
+    content = page.pdf(prefer_css_page_size=True)
+    assert content.startswith(b"%PDF")
+    assert len(content) > 20_000
