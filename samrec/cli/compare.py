@@ -39,7 +39,8 @@ def compare(
 ) -> None:
     """Compare runs: test scores with paired tests, both ends of the spectrum, sharpness, and surfaces.
 
-    Interrupted, the same command goes on. Exit code 3 if an eigenvalue did not settle; it is kept, marked so.
+    Beside the store: figures, tables, and a report, one HTML page to read and to send on. Interrupted, the same command
+    goes on. Exit code 3 if an eigenvalue did not settle; it is kept, marked so.
 
     Example: samrec compare runs/beauty runs/beauty-sam --out study.h5
     """
@@ -74,7 +75,8 @@ def compare(
 
 
 def show(comparison: "Comparison", *, as_json: bool) -> None:
-    """Draw the figures, write the tables, print them, and leave with 3 if an eigenvalue did not settle."""
+    """Draw the figures, write the tables and the report, print the tables, and leave with 3 if an eigenvalue did not settle."""
+    from landscape.report import write_report
     from landscape.store import Store
     from samrec.experiments.figures import draw_comparison
     from samrec.experiments.table import rich_tables, sections_of, write_markdown
@@ -87,10 +89,11 @@ def show(comparison: "Comparison", *, as_json: bool) -> None:
         found["curvature"] = [store.eigenpairs(member.name) for member in comparison.members]
         found["sharpness"] = [store.sharpness(member.name) for member in comparison.members]
     write_markdown(tables, sections)
-    places: dict[str, Any] = {"store": comparison.store, "tables": tables, "figures": figures}
+    report = write_report(comparison.store)
+    places: dict[str, Any] = {"store": comparison.store, "tables": tables, "report": report, "figures": figures}
     emit(as_json, {**places, "unsettled": comparison.unsettled, **found}, rich_tables(sections))
     if not as_json:
-        print(f"store    {comparison.store}\ntables   {tables}\nfigures  {figures[0].parent}")
+        print(f"store    {comparison.store}\ntables   {tables}\nfigures  {figures[0].parent}\nreport   {report}")
     if comparison.unsettled:
         print(f"did not settle: {', '.join(comparison.unsettled)}", file=sys.stderr)
         raise typer.Exit(DID_NOT_SETTLE)
