@@ -17,6 +17,7 @@ COMMANDS = {
     "remove": _command("remove", "Take measurements out of a store by name, for good."),
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
     "report": _command("report", "Write one HTML page of a study: surfaces, tables, the verdict in words."),
+    "watch": _command("watch", "Follow a store in the browser while it is computed."),
     "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
 }
 

@@ -82,10 +82,15 @@ def prepare_training(store: Store, names: Sequence[str] = (), *, validation: str
 
     A dot marks the epoch whose weights were kept. All runs whose history the store holds, unless named.
     """
-    chosen = [store.table("histories", name) for name in names or store.names("histories")]
-    chosen = [table for table in chosen if len(table.columns["epoch"])]
-    if not chosen:
+    found = [store.table("histories", name) for name in names or store.names("histories")]
+    if not any(len(table.columns["epoch"]) for table in found):
         raise InvalidArgument(f"expected the history of a run in {store.path}, found none")
+    return training_of(found, validation=validation)
+
+
+def training_of(tables: Sequence[Table], *, validation: str = "NDCG@10") -> TrendsData:
+    """The same from histories at hand, which may be still growing; those without an epoch are left out."""
+    chosen = [table for table in tables if len(table.columns["epoch"])]
     methods = list(dict.fromkeys(str(table.attributes.get("method") or table.name) for table in chosen))
     panels = []
     for column in ("loss", f"validation {validation}", "sharpness"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from landscape.plots import plotly_figures, prepare
 from landscape.plots.figure_data import Floats, MarksData, Panel, SurfacesData
+from landscape.plots.prepare_studies import training_of
 from landscape.plots.scale import short
 from landscape.records import Direction, Provenance, Status, Surface, Table
 from landscape.report.parts import Card, Evidence, Report, Section, SortableTable
@@ -152,8 +153,13 @@ def _sharpness(store: Store) -> Iterator[Section]:
 
 
 def _training(store: Store) -> Iterator[Section]:
-    if store.names("histories"):
-        data = prepare.prepare_training(store)
+    yield from training_sections([store.table("histories", name) for name in store.names("histories")])
+
+
+def training_sections(tables: Sequence[Table]) -> Iterator[Section]:
+    """Training curves of these histories, if there is an epoch in any."""
+    if any(len(table.columns["epoch"]) for table in tables):
+        data = training_of(tables)
         yield Section("Training", "What each epoch brought.", _trends(data, "training"), notes=data.notes)
 
 

@@ -36,8 +36,8 @@
   };
 
   // ---- unpacking
-  const unpack = async (id) => {
-    const text = document.getElementById(id).textContent;
+  const unpack = async (id, page = document) => {
+    const text = page.getElementById(id).textContent;
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
@@ -83,9 +83,11 @@
     });
   };
   const draw = async () => {
-    const code = document.createElement("script");
-    code.textContent = await unpack("library");
-    document.head.append(code);
+    if (document.getElementById("library")) {
+      const code = document.createElement("script");
+      code.textContent = await unpack("library");
+      document.head.append(code);
+    }
     const pack = JSON.parse(await unpack("figures"));
     for (const [index, packed] of pack.figures.entries()) {
       const plot = document.getElementById("figure-" + index);
@@ -142,8 +144,44 @@
   });
   window.addEventListener("afterprint", () => { if (before === "dark") setTheme(true); });
 
+  // ---- following a store that is being written
+  const refresh = async () => {
+    const page = new DOMParser().parseFromString(await (await fetch("./", { cache: "no-store" })).text(), "text/html");
+    const outline = (of) => [...of.querySelectorAll("h2, figcaption")].map((title) => title.textContent).join("|");
+    if (outline(document) !== outline(page)) return location.reload();
+    document.getElementById("state").replaceWith(document.importNode(page.getElementById("state"), true));
+    const bodies = page.querySelectorAll("tbody");
+    document.querySelectorAll("tbody").forEach((body, index) => {
+      body.replaceChildren(...document.importNode(bodies[index], true).rows);
+      for (const head of body.parentElement.querySelectorAll("th")) head.setAttribute("aria-sort", "none");
+    });
+    const pack = JSON.parse(await unpack("figures", page));
+    for (const [index, packed] of pack.figures.entries()) {
+      const plot = document.getElementById("figure-" + index);
+      const figure = filled(packed, pack.arrays);
+      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
+      if (plot.layout.scene) layout.scene.camera = plot.layout.scene.camera;
+      await Plotly.react(plot, figure.data, layout);
+      await Plotly.relayout(plot, themed(plot.layout));
+    }
+    root.dataset.live = page.documentElement.dataset.live;
+  };
+  const follow = async () => {
+    const line = document.getElementById("live");
+    try {
+      const answer = await fetch("version", { cache: "no-store" });
+      if (!answer.ok) throw new Error(await answer.text());
+      if (await answer.text() !== root.dataset.live) await refresh();
+      line.textContent = "Live: this page follows the store; looked at " + new Date().toLocaleTimeString() + ".";
+    } catch (error) {
+      line.textContent = "Not live: " + error.message;
+    }
+    setTimeout(follow, 2000);
+  };
+
   button.addEventListener("click", () => setTheme(root.dataset.theme !== "dark"));
   setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches);
-  if (document.getElementById("figures")) draw().catch(fail);
-  else root.dataset.figures = "none";
+  const drawn = document.getElementById("figures") ? draw().catch(fail) : Promise.resolve();
+  if (!document.getElementById("figures")) root.dataset.figures = "none";
+  if (root.dataset.live) drawn.then(follow);
 })();

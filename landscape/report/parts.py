@@ -59,7 +59,7 @@ class Report:
     """The whole page."""
 
     title: str
-    verdict: tuple[Finding, ...]
+    verdict: tuple[Finding, ...] | None  # None: nobody asked for one
     sections: tuple[Section, ...]
     facts: Mapping[str, str] = field(default_factory=dict)  # of the store: path, fingerprint, versions
 

@@ -35,13 +35,13 @@ def write_report(store: str | Path, out: str | Path | None = None, *, title: str
     if target.suffix.lower() != ".html":
         raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
     with Store.read(source) as opened:
-        facts = {"store": source.name, "fingerprint": _fingerprint(source), "python": platform.python_version()}
+        facts = {"store": source.name, "fingerprint": fingerprint(source), "python": platform.python_version()}
         report = report_of(opened, title=title or source.stem, facts=facts)
     return written_aside(target, page_of(report).encode())
 
 
-def page_of(report: Report) -> str:
-    """The whole page as text."""
+def page_of(report: Report, *, live: str = "") -> str:
+    """The whole page as text; with `live`, the version shown, it asks its server for the plot library and for news."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -54,7 +54,8 @@ def page_of(report: Report) -> str:
         report=report,
         style=_asset("page.css"),
         script=_asset("page.js"),
-        library=plot_library() if cards else "",
+        live=live,
+        library=plot_library() if cards and not live else "",
         figures=pack_figures([card.figure for card in cards]) if cards else "",
     )
 
@@ -83,7 +84,8 @@ def _sortable(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else str(value)
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -13,6 +13,7 @@ COMMANDS = {
     ),
     "evaluate": Command("samrec.cli.evaluate:evaluate", "Scores of a run, by parts, beside published ones."),
     "robustness": Command("samrec.cli.robustness:robustness", "Scores under noisy or shortened histories."),
+    "watch": Command("samrec.cli.watch:watch", "Follow the training curves of runs in the browser."),
     "recommend": Command("samrec.cli.recommend:recommend", "The best next items of histories."),
     "compare": Command(
         "samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs.", ITSELF

@@ -75,7 +75,7 @@ def compare(
 
 
 def show(comparison: "Comparison", *, as_json: bool) -> None:
-    """Draw the figures, write the tables and the report, print the tables, and leave with 3 if an eigenvalue did not settle."""
+    """Draw figures, write tables and report, print the tables, and leave with 3 if an eigenvalue did not settle."""
     from landscape.report import write_report
     from landscape.store import Store
     from samrec.experiments.figures import draw_comparison

@@ -4,15 +4,18 @@ Skipped with a reason where there is no Chromium; nothing is downloaded.
 """
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from landscape.grid import Grid
 from landscape.report import write_report
+from landscape.report.live import HOST, make_server, store_source
 from landscape.store import Store
-from tests.landscape_tests.drawn_stores import add_numbers, add_scores, add_surface, bowl
+from tests.landscape_tests.drawn_stores import SQUARE, add_numbers, add_scores, add_surface, bowl
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -137,3 +140,27 @@ def test_it_prints_every_section(page: Any, tmp_path: Path) -> None:
     content = page.pdf(prefer_css_page_size=True)
     assert content.startswith(b"%PDF")
     assert len(content) > 20_000
+
+
+def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
+    """A surface a quarter measured, turned, then finished: the picture gets its points and stays turned."""
+    path = tmp_path / "s.h5"
+    with Store.write(path) as store:
+        add_surface(store, "growing", bowl(2.0), share=0.25)
+    with make_server(store_source(path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://{HOST}:{server.server_port}/")
+        page.wait_for_selector("html[data-figures=drawn]", state="attached", timeout=120_000)
+        assert page.get_by_text("110 of 441 points measured").count() > 0
+        relief = "document.querySelector('[data-kind=relief] .plot')"
+        page.evaluate(f"Plotly.relayout({relief}, {{'scene.camera.eye': {{x: 2, y: 0.5, z: 1}}}})")
+        with Store.write(path) as store:
+            held = store.surface("growing-surface")
+            rest = [index for index in range(held.status.size) if held.status.flat[index] == 0]
+            points = Grid(SQUARE, SQUARE).coordinates[rest].T
+            store.write_points("growing-surface", rest, {"loss": bowl(2.0)(*points)})
+        page.wait_for_function("!document.body.textContent.includes('points measured')", timeout=60_000)
+        assert page.evaluate(f"{relief}.layout.scene.camera.eye") == {"x": 2, "y": 0.5, "z": 1}
+        page.close()
+        server.shutdown()
