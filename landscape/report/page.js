@@ -150,6 +150,8 @@
     const outline = (of) => [...of.querySelectorAll("h2, figcaption")].map((title) => title.textContent).join("|");
     if (outline(document) !== outline(page)) return location.reload();
     document.getElementById("state").replaceWith(document.importNode(page.getElementById("state"), true));
+    const notes = page.querySelectorAll(".follows");
+    document.querySelectorAll(".follows").forEach((note, index) => { note.textContent = notes[index].textContent; });
     const bodies = page.querySelectorAll("tbody");
     document.querySelectorAll("tbody").forEach((body, index) => {
       body.replaceChildren(...document.importNode(bodies[index], true).rows);
