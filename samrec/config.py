@@ -52,6 +52,21 @@ class Pretrained(BaseModel):
     sha256: str  # of the trunk's tensors
     epochs: int
     recipe: str  # fingerprint of the pre-training's configuration without its seed
+    data_fraction: float = 1.0  # share of the training sequences it saw
+    fraction_seed: int | None = None  # which drew that share; None for all of them, which no seed has a part in
+
+    def check_share(self, data_fraction: float, seed: int) -> None:
+        """ValueError unless it saw the very sequences that a run of this fraction and seed learns from."""
+        if self.data_fraction != data_fraction:
+            raise ValueError(
+                f"expected a pre-training on data_fraction {data_fraction:g} as the run's, got one on "
+                f"{self.data_fraction:g}: {self.run}"
+            )
+        if self.fraction_seed not in (None, seed):
+            raise ValueError(
+                f"expected a pre-training on the share {data_fraction:g} that seed {seed} draws, got one on that of "
+                f"seed {self.fraction_seed}: {self.run}"
+            )
 
 
 class RunConfig(BaseModel):
@@ -147,8 +162,8 @@ class RunConfig(BaseModel):
             raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
         if self.method == "s3rec" and self.split != LEAVE_ONE_OUT.name:
             raise ValueError(f"expected the split {LEAVE_ONE_OUT.name}, which pre-training reads, got {self.split}")
-        if self.method == "s3rec" and self.data_fraction < 1:
-            raise ValueError(f"expected data_fraction 1, what pre-training reads, got {self.data_fraction}")
+        if self.method == "s3rec" and self.pretrained is not None:
+            self.pretrained.check_share(self.data_fraction, self.seed)
         if self.method != "s3rec" and self.pretrained is not None:
             raise ValueError(
                 f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"

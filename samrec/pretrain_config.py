@@ -20,6 +20,7 @@ class PretrainConfig(BaseModel):
     heads: int = Field(default=2, ge=1)
     layers: int = Field(default=2, ge=1)
     max_length: int = Field(default=50, ge=1)
+    data_fraction: float = Field(default=1.0, gt=0, le=1)  # the users that training on this share with this seed has
     dropout: float = Field(default=0.5, ge=0, lt=1 - 2**-17)  # masks know multiples of 2**-16
     aap: float = Field(default=0.2, ge=0, allow_inf_nan=False)  # weights of the losses; 0 leaves one out altogether
     mip: float = Field(default=1.0, ge=0, allow_inf_nan=False)

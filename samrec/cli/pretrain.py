@@ -36,6 +36,9 @@ def pretrain(
     heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
     max_length: Annotated[int, typer.Option(help="Newest items of a training part that take part.")] = 50,
+    data_fraction: Annotated[
+        float, typer.Option(help="Share of the training sequences to see: that of samrec train with this and --seed.")
+    ] = 1.0,
     negatives: Annotated[
         str,
         typer.Option(
@@ -92,6 +95,7 @@ def pretrain(
         heads=heads,
         layers=layers,
         max_length=max_length,
+        data_fraction=data_fraction,
         negatives=negatives,
     )
     if dry_run:

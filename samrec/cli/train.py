@@ -19,7 +19,7 @@ def train(
         ),
     ] = "sasrec",
     pretrained: Annotated[
-        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain to start from; --resume knows it.")
     ] = None,
     loss: Annotated[
         str,
@@ -136,6 +136,7 @@ def train(
     from landscape.devices import choose_device
     from samrec.config import make_config
     from samrec.data.catalog import open_data
+    from samrec.training.checkpoint import Run
     from samrec.training.cost import estimate_cost
     from samrec.training.pretrained import find_pretrained
     from samrec.training.trainer import train as train_run
@@ -156,11 +157,16 @@ def train(
     }
     contrast = {name: value for name, value in contrast.items() if value is not None}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
-    shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
+    start = None
+    if pretrained is not None:
+        shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
+        start = find_pretrained(pretrained, interactions, shape=shape, data_fraction=data_fraction, seed=seed)
+    elif resume and method == "s3rec" and (out / "run.json").exists():
+        start = Run(out).config.pretrained
     config = make_config(
         data=where,
         method=method,
-        pretrained=find_pretrained(pretrained, interactions, shape=shape) if pretrained else None,
+        pretrained=start,
         loss=loss,
         negative_count=negative_count,
         gbce_t=gbce_t,

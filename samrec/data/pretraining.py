@@ -73,6 +73,7 @@ class PretrainData:
         masked: bool = True,
         attributes: bool = True,
         segments: bool = True,
+        users: Integers | None = None,
     ) -> None:
         """Prepare the samples.
 
@@ -84,13 +85,14 @@ class PretrainData:
             masked: whether sequences with masked items are wanted.
             attributes: whether their items' attributes are wanted; DataError if the data have none.
             segments: whether segments are wanted; DataError if there is a single user.
+            users: rows of those whose training parts take part; None for all.
         """
         if attributes and (interactions.attributes is None or not interactions.attributes.count):
             raise DataError(
                 f"expected item attributes beside {interactions.source or interactions.name} "
                 "(NAME_item2attributes.json) for the losses AAP and MAP, got none: leave both out with a weight of 0"
             )
-        self.prefixes = training_prefixes(interactions, max_length=max_length)
+        self.prefixes = training_prefixes(interactions, max_length=max_length, users=users)
         self.item_count = interactions.item_count
         self.max_length = max_length
         self.mask = mask

@@ -32,6 +32,7 @@ from samrec.training.files import check_folder, read_json, read_tensors, write_b
 from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"
+UNSAID_OF_PRETRAINING = {"inner_sigmoid": True, "data_fraction": 1.0}
 WRITTEN = ("state.safetensors", "best.safetensors", "history.jsonl")  # beside run.json
 
 
@@ -309,13 +310,19 @@ def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any
 def fingerprint(content: Mapping[str, Any]) -> str:
     """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
 
-    Leave-one-out and S3-Rec's inner sigmoid go without saying, as in runs made when there was nothing else.
+    Leave-one-out, and of pre-training the inner sigmoid and all of the data go without saying, as in runs made when
+    there was nothing else.
     """
     kept = without_places(content)
     if kept.get("split") == LEAVE_ONE_OUT.name:
         del kept["split"]
-    if kept.get("inner_sigmoid") is True:
-        del kept["inner_sigmoid"]
+    if "mip" in kept:  # a pre-training's
+        for name, value in UNSAID_OF_PRETRAINING.items():
+            if kept.get(name) == value:
+                del kept[name]
+    if isinstance(kept.get("pretrained"), dict) and kept["pretrained"].get("fraction_seed") is None:
+        share = ("data_fraction", "fraction_seed")
+        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name not in share}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,18 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.memory import peak_memory_mib
 from landscape.progress import progress
 from samrec.data.interactions import Interactions
 from samrec.data.pretraining import PretrainBatch, PretrainData
+from samrec.data.split import training_sequences
 from samrec.errors import Diverged
 from samrec.models.dropout import Dropout
 from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec
 from samrec.optim.sam import SAM, Ascent, Reduce
 from samrec.pretrain_config import PretrainConfig
 from samrec.training.checkpoint import Position, State, check_same, load_weights
+from samrec.training.draws import rows_trained_on
 from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
 from samrec.training.moments import load_moments
@@ -61,6 +64,7 @@ class PreTrainer:
             masked=any(name in config.weights for name in OF_MASKED),
             attributes=any(name in config.weights for name in OF_ATTRIBUTES),
             segments="sp" in config.weights,
+            users=users_seen(config, interactions),
         )
         self.model = build_pretrain_model(config, interactions, torch_generator(config.seed, "weights", 0))
         self.model.to(self.device).train()
@@ -214,6 +218,17 @@ class PreTrainer:
                 "threads": torch.get_num_threads(),
             },
         )
+
+
+def users_seen(config: PretrainConfig, interactions: Interactions) -> NDArray[np.int64] | None:
+    """The users whose training parts pre-training sees: those that training of this fraction and seed learns from.
+
+    None for all of the data, users of a single training item included, as in the S3-Rec code.
+    """
+    if config.data_fraction == 1:
+        return None
+    users = training_sequences(interactions, max_length=config.max_length).users
+    return users[rows_trained_on(np.arange(len(users)), fraction=config.data_fraction, seed=config.seed)]
 
 
 def build_pretrain_model(

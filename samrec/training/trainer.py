@@ -20,7 +20,7 @@ from samrec.config import RunConfig
 from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
-from samrec.data.split import evaluation_sequences, nested_share, seen_items, training_sequences
+from samrec.data.split import evaluation_sequences, seen_items, training_sequences
 from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
@@ -30,7 +30,7 @@ from samrec.optim.base import moment_names
 from samrec.optim.build import build_optimizer, build_sam
 from samrec.optim.sam import Ascent, Reduce
 from samrec.training.checkpoint import Position, Run, State, check_same, create_run, load_weights, without_places
-from samrec.training.draws import negatives_drawn, views_drawn
+from samrec.training.draws import negatives_drawn, rows_trained_on, views_drawn
 from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
 from samrec.training.moments import load_moments
@@ -70,7 +70,9 @@ class Trainer:
         self.seen = seen_items(interactions, "validation", holdout=self.config.holdout)
         self.sampler = NegativeSampler(interactions, rule=self.config.negatives, holdout=self.config.holdout)
         lengths = np.diff(self.sequences.offsets)
-        self.trained_on = rows_trained_on(self.config, np.flatnonzero(lengths))
+        self.trained_on = rows_trained_on(
+            np.flatnonzero(lengths), fraction=self.config.data_fraction, seed=self.config.seed
+        )
         if not len(self.trained_on):
             raise DataError(f"expected a sequence of four or more items to train on, got none in {interactions.source}")
         self.token_users = np.repeat(self.sequences.users, lengths)
@@ -346,11 +348,6 @@ def train(
             if new and trainer.position.epoch == 0:
                 run.discard()
             raise
-
-
-def rows_trained_on(config: RunConfig, usable: np.ndarray) -> np.ndarray:
-    """The rows of the training sequences that a run learns from: of one seed, a smaller fraction's are among these."""
-    return nested_share(usable, config.data_fraction, numpy_generator(config.seed, "fraction", 0))
 
 
 def _finite(value: float) -> float | None:

@@ -19,7 +19,7 @@ from samrec_tests.small_runs import assert_same_tensors, data
 from samrec.data.interactions import Attributes
 from samrec.errors import CheckpointError, ConfigError, DataError, Diverged, RunError
 from samrec.training.files import read_tensors, write_tensors
-from samrec.training.pretrain import PreTrainer
+from samrec.training.pretrain import PreTrainer, users_seen
 from samrec.training.pretrain_run import PretrainRun
 
 SAM = {"rho": 0.05, "epochs": 4}
@@ -129,6 +129,30 @@ def test_every_epoch_draws_anew_and_every_seed(tmp_path):
     assert all(map(torch.equal, inputs(trainer, 1), inputs(trainer, 1)))
     assert not all(map(torch.equal, inputs(trainer, 1), inputs(trainer, 2)))
     assert not all(map(torch.equal, inputs(trainer, 1), inputs(other, 1)))
+
+
+def test_a_share_sees_the_sequences_of_its_users_alone(tmp_path):
+    """Users outside of the share may have had anything: not a bit of the weights changes."""
+    interactions = data()
+    chosen = np.isin(np.arange(interactions.users), users_seen(small.config(data_fraction=0.5), interactions))
+    assert chosen.sum() == interactions.users // 2
+    others = np.repeat(~chosen, interactions.lengths)
+    items = np.where(others, interactions.item_count + 1 - interactions.items, interactions.items).astype(np.int32)
+    elsewhere = replace(interactions, items=items)
+    share = {"epochs": 2, "data_fraction": 0.5}
+    one = small.pretrained(tmp_path / "one", interactions=interactions, **share)
+    other = small.pretrained(tmp_path / "other", interactions=elsewhere, **share)
+    assert_same_tensors(one.state().weights, other.state().weights)
+    steps = math.ceil(sum(min(length - 2, 16) for length in interactions.lengths[chosen].tolist()) / 100)
+    assert one.record["cost"]["gradients"] == 2 * steps
+    assert one.recipe == PretrainRun(other.path).recipe != small.pretrained(tmp_path / "all", epochs=2).recipe
+
+
+def test_a_share_of_a_single_user_has_no_rival_segments_and_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"expected two or more users, .* got 1"):
+        small.pretrained(tmp_path / "run", data_fraction=1e-9)
+    assert not (tmp_path / "run").exists()
+    assert small.pretrained(tmp_path / "run", data_fraction=1e-9, sp=0, epochs=1).record["status"] == "finished"
 
 
 def without_attributes():
