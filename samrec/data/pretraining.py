@@ -46,6 +46,11 @@ class PretrainBatch:
     segments: PackedBatch | None  # 3s context, 3s + 1 segment, 3s + 2 rival; None also where no prefix has two items
 
     @property
+    def count(self) -> int:
+        """How many prefixes it has."""
+        return self.prefixes
+
+    @property
     def counts(self) -> dict[str, int]:
         """Over how many terms each loss is a sum; AAP's and MAP's are positions, each a sum over attributes."""
         shown = self.masked.shown if self.masked else 0

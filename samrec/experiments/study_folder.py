@@ -16,8 +16,9 @@ from landscape.store_files import WriterLock
 from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.studies import Cell, Study
-from samrec.training.checkpoint import Run, without_places
+from samrec.training.checkpoint import Run
 from samrec.training.files import check_folder, clear_asides, read_json, write_json
+from samrec.training.fingerprints import without_places
 
 FORMAT = "samrec study 1"
 DEFINITION = "study.json"

@@ -13,8 +13,9 @@ from samrec.cli.main import main
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.objective import load
-from samrec.training.checkpoint import Run, create_run, fingerprint
+from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors, write_tensors
+from samrec.training.fingerprints import fingerprint
 from samrec.training.pretrain import PreTrainer
 from samrec.training.pretrain_run import PretrainRun
 from samrec.training.pretrained import find_pretrained

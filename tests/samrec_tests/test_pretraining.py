@@ -83,6 +83,47 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(epochs, unbroken, tmp_pat
     assert not list(path.glob(".*.aside"))
 
 
+FAMILY = [
+    {"rho": 0.05, "sam_period": 3},  # LookSAM
+    {"rho": 0.5, "asam": True, "rho_schedule": "linear", "rho_epochs": 2},
+    {"optimizer": "adamw", "weight_decay": 0.1, "l2": 1e-4},
+    {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-4, "rho": 0.05, "sam_period": 2, "sam_between": "plain"},
+]
+
+
+@pytest.mark.parametrize("changes", FAMILY, ids=lambda changes: "-".join(changes))
+def test_the_family_and_the_optimizers_are_those_of_training_and_resume_bit_for_bit(changes, tmp_path):
+    whole = small.pretrained(tmp_path / "whole", **changes)
+    small.trainer(tmp_path / "part", **changes).epoch()
+    small.assert_same_pretraining(small.pretrained(tmp_path / "part", resume=True, **changes), whole)
+    plain = small.pretrained(
+        tmp_path / "plain", **{name: changes[name] for name in ("learning_rate",) if name in changes}
+    )
+    assert whole.recipe != plain.recipe
+    name = "item_embedding.weight"
+    assert not torch.equal(whole.state().weights[name], plain.state().weights[name])
+
+
+def test_an_ascent_every_third_step_takes_a_third_of_sams_gradients_more(tmp_path):
+    plain, look = (small.pretrained(tmp_path / str(k), epochs=2, **of) for k, of in ((0, {}), (3, FAMILY[0])))
+    steps = plain.record["cost"]["gradients"]
+    assert look.record["cost"]["gradients"] == steps + math.ceil(steps / 3)
+    assert look.config.name == "S3-Rec pre-training with LookSAM (rho 0.05, k 3)"
+
+
+def test_a_step_of_plain_sgd_is_the_gradient_of_the_weighted_sum(tmp_path):
+    trainer = small.trainer(tmp_path / "run", optimizer="sgd", learning_rate=0.01, dropout=0.0, l2=0.5)
+    (batch, *_) = trainer.batches(1)
+    before = {name: parameter.detach().clone() for name, parameter in trainer.named.items()}
+    total = sum(trainer.config.weights[name] * loss for name, loss in trainer.model(batch).items())
+    gradients = dict(zip(trainer.named, torch.autograd.grad(total, trainer.named.values()), strict=True))
+    ascent = trainer.step.take(batch)
+    assert ascent.loss == pytest.approx(total.item(), rel=1e-12)
+    for name, parameter in trainer.named.items():
+        expected = before[name] - 0.01 * (gradients[name] + 0.5 * before[name])
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
 KILLED = """
 import sys, torch
 torch.set_num_threads(int(sys.argv[2]))
@@ -228,7 +269,7 @@ def test_a_gradient_that_is_not_finite_is_kept_as_divergence_and_names_its_step(
     calls = itertools.count(1)
 
     def spoil(tensors):
-        if next(calls) == 4:  # two a step
+        if next(calls) == 6:  # three a step: the count of prefixes, the first pass, the second
             tensors[1].view(-1)[5] = torch.inf
 
     trainer = small.trainer(tmp_path / "run", spoil, rho=0.05)
