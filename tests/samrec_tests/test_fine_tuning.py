@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from samrec.cli.main import main
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.objective import load
+from samrec.pretrain_config import PretrainConfig
 from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors, write_tensors
 from samrec.training.fingerprints import fingerprint
@@ -275,6 +277,18 @@ def test_json_is_all_there_is_on_stdout_and_a_finished_run_comes_back(samrec):
     assert (code, err, record["status"], record["config"]["sam"]) == (0, "", "finished", True)
     assert record["losses"].keys() == {"aap", "mip", "map", "sp"}
     assert samrec(*PRETRAIN, "--json", "--rho", 0.05, "--resume") == (0, out, "")
+
+
+def test_pre_training_takes_the_options_of_sam_and_of_the_optimizer(samrec, tmp_path):
+    look = ("--rho", 0.05, "--sam-period", 2, "--optimizer", "adamw", "--weight-decay", 0.1)
+    assert samrec(*PRETRAIN, *look)[1].startswith("S3-Rec pre-training with LookSAM (rho 0.05, k 2, AdamW, decay 0.1)")
+    config = PretrainRun(tmp_path / "first").config
+    assert (config.sam, config.sam_period, config.optimizer, config.weight_decay) == (True, 2, "adamw", 0.1)
+    assert_one_line(samrec(*PRETRAIN, "--sam-period", 2), "sam_period 2 has no effect")
+    _, text, _ = samrec("pretrain", "--help")
+    for name, field in PretrainConfig.model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            assert "|".join(get_args(field.annotation)) in text, name
 
 
 @pytest.mark.parametrize("as_json", [True, False])
