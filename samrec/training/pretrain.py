@@ -19,6 +19,7 @@ from landscape.memory import peak_memory_mib
 from samrec.data.interactions import Interactions
 from samrec.data.pretraining import PretrainBatch, PretrainData
 from samrec.data.split import training_sequences
+from samrec.errors import DataError
 from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec, WeightedLosses
 from samrec.optim.sam import Reduce
 from samrec.pretrain_config import PretrainConfig
@@ -55,6 +56,10 @@ class PreTrainer(Loop[PretrainRun]):
             segments="sp" in config.weights,
             users=users_seen(config, interactions),
         )
+        if set(config.weights) == {"sp"} and self.data.prefixes.lengths().max() < 2:
+            raise DataError(
+                f"expected a user of two or more training items for SP alone, got none in {interactions.name}"
+            )
         self.model = build_pretrain_model(config, interactions, torch_generator(config.seed, "weights", 0))
         self.losses = WeightedLosses(config.weights)
         super().__init__(
@@ -69,10 +74,10 @@ class PreTrainer(Loop[PretrainRun]):
         )
 
     def steps(self, epoch: int) -> Iterator[tuple[PretrainBatch]]:
-        """The batches of an epoch, and what each of their losses adds up to from here on."""
+        """The batches of an epoch that some loss has something in: SP alone has nothing in single items."""
         self.sums = dict.fromkeys(self.config.weights, 0.0)
         self.counts = dict.fromkeys(self.config.weights, 0)
-        return ((batch,) for batch in self.batches(epoch))
+        return ((batch,) for batch in self.batches(epoch) if batch.masked or batch.segments)
 
     def batches(self, epoch: int) -> Iterator[PretrainBatch]:
         """The batches of an epoch."""
@@ -97,7 +102,7 @@ class PreTrainer(Loop[PretrainRun]):
     def chance(self) -> float:
         """The loss a prefix if every score were equal."""
         attributes = self.model.attribute_embedding.num_embeddings if set(OF_ATTRIBUTES) & set(self.counts) else 0
-        return self.losses.chance(self.counts, attributes) / len(self.data.prefixes)
+        return self.losses.chance(self.counts, attributes) / self.taken.count
 
     def reason_to_stop(self) -> str | None:
         """The cap alone."""

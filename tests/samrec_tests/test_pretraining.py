@@ -225,6 +225,17 @@ def test_a_run_resumes_where_a_loss_never_had_a_term(tmp_path):
     small.assert_same_pretraining(small.pretrained(tmp_path / "part", interactions=pairs, epochs=3, resume=True), whole)
 
 
+def test_segments_alone_leave_batches_of_single_items_out(tmp_path):
+    alone = {"aap": 0, "mip": 0, "map": 0}
+    run = small.pretrained(tmp_path / "run", interactions=small.tiny(), batch_size=1, epochs=2, **alone)
+    longer = sum(max(len(row) - 3, 0) for row in small.ROWS)  # prefixes of two or more items
+    assert run.record["cost"]["gradients"] == 2 * longer
+    pairs = small.tiny(rows=[[1, 2, 3], [4, 5, 6]])
+    with pytest.raises(DataError, match="two or more training items for SP alone"):
+        small.pretrained(tmp_path / "none", interactions=pairs, **alone)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_run_is_neither_written_over_nor_resumed_as_another(unbroken):
     with pytest.raises(RunError, match="expected no run"):
         small.pretrained(unbroken.path, **SAM)
