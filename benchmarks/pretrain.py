@@ -50,7 +50,7 @@ def main() -> int:
         ours = PreTrainer(create_pretrain_run(place / "plain", plain, data), data, show=False)
         climbing = PreTrainer(create_pretrain_run(place / "sam", sam, data), data, show=False)
         sasrec = Trainer(create_run(place / "sasrec", make_config(data=options.data), data), data, show=False)
-        steps = ours.steps if options.whole else STEPS
+        steps = ours.steps_an_epoch if options.whole else STEPS
 
         def pretrain(trainer: PreTrainer) -> None:
             for batch in itertools.islice(trainer.batches(1), steps):
@@ -66,8 +66,9 @@ def main() -> int:
             repeats=options.repeats,
             clock=CLOCKS[options.clock],
         )
-    epoch = seconds["pre-training"] * ours.steps / steps
-    told = f"SASRec {seconds['SASRec']:.2f} s, ratio {epoch / seconds['SASRec']:.1f}; {steps} of {ours.steps} steps"
+    whole = ours.steps_an_epoch
+    epoch = seconds["pre-training"] * whole / steps
+    told = f"SASRec {seconds['SASRec']:.2f} s, ratio {epoch / seconds['SASRec']:.1f}; {steps} of {whole} steps"
     table.at_most("pre-training epoch", epoch, SECONDS, " s", told)
     table.at_most("pre-training with SAM / without", seconds["with SAM"] / seconds["pre-training"], 2.1, "")
     print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")

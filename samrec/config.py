@@ -1,7 +1,7 @@
 """The resolved configuration of a run: frozen, validated, written into run.json."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from samrec.complaints import complaint
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, parse_holdout
 from samrec.errors import ConfigError
 from samrec.evaluation.metrics import METRICS
+from samrec.stage_config import SAM, Condition, StageConfig
 
 LossName = Literal["bce", "gbce", "sampled-softmax", "ce"]
 TOLD_AS: Mapping[str, str] = {"cl4srec": "CL4SRec", "s3rec": "S3-Rec"}  # methods that keep their name with SAM
@@ -52,14 +53,26 @@ class Pretrained(BaseModel):
     sha256: str  # of the trunk's tensors
     epochs: int
     recipe: str  # fingerprint of the pre-training's configuration without its seed
+    data_fraction: float = 1.0  # share of the training sequences it saw
+    fraction_seed: int | None = None  # which drew that share; None for all of them, which no seed has a part in
+
+    def check_share(self, data_fraction: float, seed: int) -> None:
+        """ValueError unless it saw the very sequences that a run of this fraction and seed learns from."""
+        if self.data_fraction != data_fraction:
+            raise ValueError(
+                f"expected a pre-training on data_fraction {data_fraction:g} as the run's, got one on "
+                f"{self.data_fraction:g}: {self.run}"
+            )
+        if self.fraction_seed not in (None, seed):
+            raise ValueError(
+                f"expected a pre-training on the share {data_fraction:g} that seed {seed} draws, got one on that of "
+                f"seed {self.fraction_seed}: {self.run}"
+            )
 
 
-class RunConfig(BaseModel):
+class RunConfig(StageConfig):
     """Everything that decides what a run becomes. Defaults are those of the S3-Rec code (Zhou et al. 2020)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: str  # a catalog name or a file
     method: Literal["sasrec", "cl4srec", "s3rec"] = "sasrec"
     pretrained: Pretrained | None = None  # S3-Rec's first stage
     loss: LossName = "bce"
@@ -67,44 +80,17 @@ class RunConfig(BaseModel):
     gbce_t: float | None = Field(default=None, ge=0, le=1)  # gBCE's calibration, 0 is BCE
     contrast: Contrast | None = None  # CL4SRec's; None: its defaults
     split: str = "leave-one-out"  # or leave-last-N, or time:T1,T2; see samrec.data.holdout
-    negatives: Literal["training", "s3rec"] = "training"  # which items a negative may not be
-    size: int = Field(default=64, ge=1)
-    heads: int = Field(default=2, ge=1)
-    layers: int = Field(default=2, ge=1)
-    max_length: int = Field(default=50, ge=1)
-    data_fraction: float = Field(default=1.0, gt=0, le=1)  # share of the training sequences; all users are evaluated
-    dropout: float = Field(default=0.5, ge=0, lt=1 - 2**-17)  # masks know multiples of 2**-16
     batch_size: int = Field(default=256, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)  # users a pass; the step is that of the whole batch
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    momentum: float = Field(default=0.0, ge=0, lt=1)  # of sgd
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # decoupled: no part of SAM's ascent
-    l2: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2 / 2 ||w||^2 in the loss: part of it
-    epochs: int = Field(default=200, ge=1)  # a cap
     patience: int = Field(default=10, ge=1)  # epochs without a better validation score
     stop_metric: str = "NDCG@20"
-    rho: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    sam: bool = False  # two passes a step even where rho is 0
-    sam_group: Literal["all", "body", "embeddings"] = "all"
-    sam_dropout: Literal["replayed", "fresh"] = "replayed"
     sam_users: int | None = Field(default=None, ge=1)  # m-SAM: an ascent for every so many users
-    sam_period: int = Field(default=1, ge=1)  # k: an ascent in the first of every k steps
-    sam_between: Literal["look", "plain"] = "look"  # the other steps: LookSAM's, or the base optimizer's
-    sam_alpha: float = Field(default=0.7, ge=0, allow_inf_nan=False)  # LookSAM's
-    asam: bool = False  # the ascent in coordinates scaled by |w| + eta
-    asam_eta: float = Field(default=0.01, ge=0, allow_inf_nan=False)
-    rho_schedule: Literal["constant", "linear", "cosine", "step"] = "constant"
-    rho_epochs: int | None = Field(default=None, ge=1)  # the schedule's length; for cosine the cap by default
-    rho_factor: float = Field(default=0.5, ge=0, allow_inf_nan=False)  # of the schedule "step"
-    seed: int = Field(default=0, ge=0, lt=2**63)  # as a store holds it
 
-    @model_validator(mode="before")
-    @classmethod
-    def _rho_means_sam(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("rho"):
-            values = {**values, "sam": True}
-        return values
+    NEEDS: ClassVar[Mapping[str, Condition]] = {
+        "micro_batch": ("no sam_users, which cut a batch themselves", lambda config: config.sam_users is None),
+        "sam_users": SAM,
+        **StageConfig.NEEDS,
+    }
 
     @model_validator(mode="before")
     @classmethod
@@ -123,8 +109,6 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "RunConfig":
-        if self.size % self.heads:
-            raise ValueError(f"size must be a multiple of heads, got {self.size} and {self.heads}")
         if self.stop_metric not in METRICS:
             raise ValueError(f"stop_metric must be one of {', '.join(METRICS)}, got {self.stop_metric}")
         if self.method == "cl4srec" and self.part_size and self.part_size < self.batch_size:
@@ -137,18 +121,12 @@ class RunConfig(BaseModel):
                 raise ValueError(
                     f"{field} must be at most batch_size, got {getattr(self, field)} and {self.batch_size}"
                 )
-        if self.rho_schedule in ("linear", "step") and self.rho_epochs is None:
-            raise ValueError(f"rho_schedule {self.rho_schedule} needs rho_epochs, its length in epochs, got none")
-        for field, (condition, holds) in NEEDS.items():
-            value = getattr(self, field)
-            if value != type(self).model_fields[field].default and not holds(self):
-                raise ValueError(f"{field} {value} has no effect: expected it only with {condition}")
         if self.method == "s3rec" and self.pretrained is None:
             raise ValueError("expected a pre-training run (pretrained) with the method s3rec, got none")
         if self.method == "s3rec" and self.split != LEAVE_ONE_OUT.name:
             raise ValueError(f"expected the split {LEAVE_ONE_OUT.name}, which pre-training reads, got {self.split}")
-        if self.method == "s3rec" and self.data_fraction < 1:
-            raise ValueError(f"expected data_fraction 1, what pre-training reads, got {self.data_fraction}")
+        if self.method == "s3rec" and self.pretrained is not None:
+            self.pretrained.check_share(self.data_fraction, self.seed)
         if self.method != "s3rec" and self.pretrained is not None:
             raise ValueError(
                 f"expected a pre-training run (pretrained) with the method s3rec, got it with {self.method}"
@@ -173,77 +151,27 @@ class RunConfig(BaseModel):
     @property
     def name(self) -> str:
         """What tables call it: the method, and in brackets whatever differs from its usual form."""
-        told = [*(self._sam_told() if self.sam else ()), *self._optimizer_told()]
-        return self._method_name() + (f" ({', '.join(told)})" if told else "")
+        return self._method_name() + self.differences_told
 
     def _method_name(self) -> str:
         if self.method in TOLD_AS:
-            return TOLD_AS[self.method] + (f" with {self._sam_name()}" if self.sam else "")
+            return TOLD_AS[self.method] + (f" with {self.sam_name}" if self.sam else "")
         if not self.sam:
             return "SASRec"
-        return "SAMRec" if self._sam_name() == "SAM" else self._sam_name()
+        return "SAMRec" if self.sam_name == "SAM" else self.sam_name
 
-    def _sam_name(self) -> str:
-        periodic = self.sam_period > 1
-        prefix = ("m-" if self.sam_users else "") + ("Look" if periodic and self.sam_between == "look" else "")
-        return prefix + ("ASAM" if self.asam else "SAM")
-
-    def _sam_told(self) -> list[str]:
-        periodic, look = self.sam_period > 1, self.sam_between == "look"
-        told = {
-            f"rho {self.rho:g}": True,
-            f"{self.rho_schedule} over {self.rho_epochs or self.epochs} epochs": self.rho_schedule != "constant",
-            f"factor {self.rho_factor:g}": self.rho_schedule == "step",
-            f"k {self.sam_period}": periodic and look,
-            f"alpha {self.sam_alpha:g}": periodic and look and self.sam_alpha != 0.7,
-            f"plain steps between, k {self.sam_period}": periodic and not look,
-            f"eta {self.asam_eta:g}": self.asam and self.asam_eta != 0.01,
-            f"m {self.sam_users}": self.sam_users is not None,
-            f"{self.sam_group} only": self.sam_group != "all",
-            "fresh dropout": self.sam_dropout == "fresh",
-        }
-        return [words for words, holds in told.items() if holds]
-
-    def _optimizer_told(self) -> list[str]:
-        told = {
-            {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[self.optimizer]: self.optimizer != "adam",
-            f"momentum {self.momentum:g}": self.momentum > 0,
-            f"decay {self.weight_decay:g}": self.weight_decay > 0,
-            f"L2 {self.l2:g}": self.l2 > 0,
-        }
-        return [words for words, holds in told.items() if holds]
+    @property
+    def parts_told(self) -> list[str]:
+        """What a name says of m-SAM."""
+        return [] if self.sam_users is None else [f"m {self.sam_users}"]
 
     @property
     def without_seed(self) -> dict[str, Any]:
         """The fields in which two seeds of one experiment agree."""
-        fields = self.model_dump(exclude={"seed"})
+        fields = super().without_seed
         if self.pretrained is not None:  # its weights come from a seed of their own
             fields["pretrained"] = f"{self.pretrained.epochs} epochs of {self.pretrained.recipe[:12]}"
         return fields
-
-
-Condition = tuple[str, Callable[[RunConfig], bool]]
-_SAM: Condition = ("SAM: a rho above 0, or sam", lambda config: config.sam)
-_LOOK: Condition = (
-    "LookSAM: sam_period above 1 and sam_between look",
-    lambda config: config.sam_period > 1 and config.sam_between == "look",
-)
-NEEDS: dict[str, Condition] = {  # where a field that is not at its default does anything
-    "micro_batch": ("no sam_users, which cut a batch themselves", lambda config: config.sam_users is None),
-    "momentum": ("optimizer sgd", lambda config: config.optimizer == "sgd"),
-    "weight_decay": ("optimizer adamw or sgd; adam takes l2", lambda config: config.optimizer != "adam"),
-    "sam_group": _SAM,
-    "sam_dropout": _SAM,
-    "sam_users": _SAM,
-    "sam_period": _SAM,
-    "sam_between": ("sam_period above 1", lambda config: config.sam_period > 1),
-    "sam_alpha": _LOOK,
-    "asam": _SAM,
-    "asam_eta": ("asam", lambda config: config.asam),
-    "rho_schedule": ("a rho above 0", lambda config: config.rho > 0),
-    "rho_epochs": ("a rho_schedule", lambda config: config.rho_schedule != "constant"),
-    "rho_factor": ("rho_schedule step", lambda config: config.rho_schedule == "step"),
-}
 
 
 def loss_options(loss: str, **given: int | float | None) -> dict[str, int | float | None]:

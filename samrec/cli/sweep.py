@@ -30,7 +30,8 @@ def sweep(
         list[str] | None, typer.Option(help="FIELD=VALUE for every run, such as epochs=50; again for more.")
     ] = None,
     pretrained: Annotated[
-        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain that every run starts from.")
+        list[Path] | None,
+        typer.Option(help="For cells of S3-Rec: a run of samrec pretrain, or a folder of them; again for more."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs side by side, in processes of one thread.")] = 1,
     measure: Annotated[
@@ -84,7 +85,7 @@ def sweep(
         return
     if study is None or data is None:
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
-    wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or (), pretrained)
+    wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or (), pretrained or ())
     numbers = _seeds(seeds)
     if dry_run:
         cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
@@ -115,14 +116,14 @@ def sweep(
 
 
 def _wanted(
-    study: str, data: str, data_dir: Path | None, vary: Sequence[str], base: Sequence[str], pretrained: Path | None
+    study: str, data: str, data_dir: Path | None, vary: Sequence[str], base: Sequence[str], pretrained: Sequence[Path]
 ) -> tuple["Study", str]:
     """The study as asked for, and the fingerprint of its data."""
     from samrec.config import make_config
     from samrec.data.catalog import open_data
     from samrec.errors import ConfigError
-    from samrec.experiments.studies import study_named
-    from samrec.training.pretrained import find_pretrained
+    from samrec.experiments.pretrainings import read_pretrainings
+    from samrec.experiments.studies import FIELDS, S3REC, study_named
 
     fields: dict[str, Any] = {}
     for text in base:
@@ -133,12 +134,11 @@ def _wanted(
     grid = {name: [_value(v) for v in values.split(",")] for name, values in (_assignment(v, "--vary") for v in vary)}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
     interactions = open_data(data, data_dir=data_dir)
-    config = make_config(data=where, **fields)
-    if pretrained is not None:
-        shape = {name: getattr(config, name) for name in ("size", "heads", "layers", "max_length")}
-        found = find_pretrained(pretrained, interactions, shape=shape)
-        config = make_config(data=where, **{**fields, "method": "s3rec", "pretrained": found})
-    return study_named(study, config, grid), interactions.fingerprint
+    shape = {name: fields.get(name, FIELDS[name].default) for name in ("size", "heads", "layers", "max_length")}
+    found = read_pretrainings(pretrained, interactions, shape=shape)
+    if fields.get("method") == S3REC:
+        fields |= found.fields(fields.get("data_fraction", 1.0))
+    return study_named(study, make_config(data=where, **fields), grid, found), interactions.fingerprint
 
 
 def _show(

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from landscape.cli.running import emit
+from samrec.cli import stage_options as options
 
 
 def train(
-    data: Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    data: options.Data,
+    out: options.Out,
     method: Annotated[
         str,
         typer.Option(
@@ -19,7 +20,7 @@ def train(
         ),
     ] = "sasrec",
     pretrained: Annotated[
-        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain whose weights to start from.")
+        Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain to start from; --resume knows it.")
     ] = None,
     loss: Annotated[
         str,
@@ -35,33 +36,19 @@ def train(
     gbce_t: Annotated[
         float | None, typer.Option(help="gBCE's calibration, from 0 (that is bce) to 1.", show_default="0.75")
     ] = None,
-    rho: Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")] = 0.0,
-    sam: Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")] = False,
-    sam_group: Annotated[
-        str, typer.Option(metavar="all|body|embeddings", help="What the ascent perturbs: all, body or embeddings.")
-    ] = "all",
-    sam_dropout: Annotated[
-        str, typer.Option(metavar="replayed|fresh", help="Masks of the second pass: replayed or fresh.")
-    ] = "replayed",
+    rho: options.Rho = 0.0,
+    sam: options.Sam = False,
+    sam_group: options.SamGroup = "all",
+    sam_dropout: options.SamDropout = "replayed",
     sam_users: Annotated[int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")] = None,
-    sam_period: Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")] = 1,
-    sam_between: Annotated[
-        str,
-        typer.Option(metavar="look|plain", help="The steps between: look (LookSAM) or plain (the base optimizer's)."),
-    ] = "look",
-    sam_alpha: Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")] = 0.7,
-    asam: Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")] = False,
-    asam_eta: Annotated[float, typer.Option(help="Added to |w| there.")] = 0.01,
-    rho_schedule: Annotated[
-        str,
-        typer.Option(
-            metavar="constant|linear|cosine|step", help="constant, linear (a warm-up), cosine (a decay) or step."
-        ),
-    ] = "constant",
-    rho_epochs: Annotated[
-        int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")
-    ] = None,
-    rho_factor: Annotated[float, typer.Option(help="What step multiplies by after every length.")] = 0.5,
+    sam_period: options.SamPeriod = 1,
+    sam_between: options.SamBetween = "look",
+    sam_alpha: options.SamAlpha = 0.7,
+    asam: options.Asam = False,
+    asam_eta: options.AsamEta = 0.01,
+    rho_schedule: options.RhoSchedule = "constant",
+    rho_epochs: options.RhoEpochs = None,
+    rho_factor: options.RhoFactor = 0.5,
     seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = 0,
     epochs: Annotated[int, typer.Option(help="At most this many.")] = 200,
     patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")] = 10,
@@ -69,26 +56,20 @@ def train(
     micro_batch: Annotated[
         int | None, typer.Option(help="Users a pass, to save memory; the step stays that of the batch.")
     ] = None,
-    optimizer: Annotated[str, typer.Option(metavar="adam|adamw|sgd", help="adam, adamw or sgd; SAM's base.")] = "adam",
-    learning_rate: Annotated[float, typer.Option(help="The optimizer's.")] = 1e-3,
-    momentum: Annotated[float, typer.Option(help="SGD's.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: not seen by the ascent.")] = 0.0,
-    l2: Annotated[float, typer.Option(help="l2 / 2 ||w||^2 in the loss: seen by the ascent.")] = 0.0,
-    dropout: Annotated[float, typer.Option(help="On hidden states and attention probabilities.")] = 0.5,
-    size: Annotated[int, typer.Option(help="Width of the hidden states.")] = 64,
-    heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
-    layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
+    optimizer: options.Optimizer = "adam",
+    learning_rate: options.LearningRate = 1e-3,
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    l2: options.L2 = 0.0,
+    dropout: options.Dropout = 0.5,
+    size: options.Size = 64,
+    heads: options.Heads = 2,
+    layers: options.Layers = 2,
     max_length: Annotated[int, typer.Option(help="Newest items a sequence keeps.")] = 50,
     data_fraction: Annotated[
         float, typer.Option(help="Share of the training sequences to learn from; all users are evaluated.")
     ] = 1.0,
-    negatives: Annotated[
-        str,
-        typer.Option(
-            metavar="training|s3rec",
-            help="Items a negative may not be: training, or s3rec (validation and test item too).",
-        ),
-    ] = "training",
+    negatives: options.Negatives = "training",
     cl_weight: Annotated[
         float | None, typer.Option(help="CL4SRec: weight of the contrast.", show_default="0.1")
     ] = None,
@@ -117,13 +98,13 @@ def train(
     split: Annotated[
         str, typer.Option(help="Held out: leave-one-out, leave-last-N, or time:T1,T2 (validation and test from then).")
     ] = "leave-one-out",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,
+    resume: options.Resume = False,
+    data_dir: options.DataDir = None,
+    strict: options.Strict = False,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a sequential recommender; with --rho it is SAMRec, with --method cl4srec CL4SRec.
 
@@ -131,19 +112,13 @@ def train(
 
     LookSAM: --rho 0.1 --sam-period 5. ASAM: --rho 1 --asam. m-SAM: --rho 0.1 --sam-users 64. They combine.
     """
-    import torch
-
-    from landscape.devices import choose_device
     from samrec.config import make_config
-    from samrec.data.catalog import open_data
+    from samrec.training.checkpoint import Run
     from samrec.training.cost import estimate_cost
     from samrec.training.pretrained import find_pretrained
     from samrec.training.trainer import train as train_run
 
-    if threads:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    interactions = open_data(data, data_dir=data_dir, strict=strict)
+    interactions, where, chosen = options.opened(data, data_dir=data_dir, strict=strict, threads=threads, device=device)
     contrast = {
         "weight": cl_weight,
         "temperature": cl_temperature,
@@ -155,12 +130,16 @@ def train(
         "reorder": cl_reorder,
     }
     contrast = {name: value for name, value in contrast.items() if value is not None}
-    where = str(Path(data).resolve()) if Path(data).is_file() else data
-    shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
+    start = None
+    if pretrained is not None:
+        shape = {"size": size, "heads": heads, "layers": layers, "max_length": max_length}
+        start = find_pretrained(pretrained, interactions, shape=shape, data_fraction=data_fraction, seed=seed)
+    elif resume and method == "s3rec" and (out / "run.json").exists():
+        start = Run(out).config.pretrained
     config = make_config(
         data=where,
         method=method,
-        pretrained=find_pretrained(pretrained, interactions, shape=shape) if pretrained else None,
+        pretrained=start,
         loss=loss,
         negative_count=negative_count,
         gbce_t=gbce_t,
@@ -198,13 +177,9 @@ def train(
         split=split,
     )
     if dry_run:
-        cost = estimate_cost(config, interactions, device=chosen)
-        emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {value:,}" for name, value in cost.items()))
+        options.tell_cost(estimate_cost(config, interactions, device=chosen), as_json=as_json)
         return
-    if interactions.dropped:
-        typer.echo(f"dropped {interactions.dropped:,} sequences of fewer than 3 items", err=True)
-    if resume and not (out / "run.json").exists():
-        typer.echo(f"no run in {out}: starting one", err=True)
+    options.warn_before(interactions, out, resume=resume)
     run = train_run(config, interactions, out, resume=resume, device=chosen)
     record = run.record
     best, cost = record["best"], record["cost"]

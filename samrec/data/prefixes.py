@@ -40,13 +40,21 @@ class Prefixes:
         return self.items[np.arange(ends[-1]) + np.repeat(self.starts[members] - ends[:-1], lengths)], ends
 
 
-def training_prefixes(interactions: Interactions, max_length: int = 50) -> Prefixes:
-    """Every prefix of the training parts, user by user, shortest first."""
+def training_prefixes(
+    interactions: Interactions, max_length: int = 50, *, users: Int64[np.ndarray, " users"] | None = None
+) -> Prefixes:
+    """Every prefix of the training parts of `users` (None: all), user by user, shortest first.
+
+    The training parts of other users are left empty: rows stay those of the Interactions.
+    """
     if max_length < 1:
         raise DataError(f"max_length must be 1 or more, got {max_length}")
     items, offsets = seen_items(interactions, "train")
     lengths = np.diff(offsets)
-    kept = np.repeat(offsets[1:], lengths) - np.arange(len(items)) <= max_length
-    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(np.minimum(lengths, max_length))))
-    users = np.repeat(np.arange(interactions.users), np.diff(offsets))
-    return Prefixes(items=items[kept], starts=offsets[users], users=users, offsets=offsets)
+    taken = np.minimum(lengths, max_length)
+    if users is not None:
+        taken = np.where(np.isin(np.arange(interactions.users), users), taken, 0)
+    kept = np.repeat(offsets[1:], lengths) - np.arange(len(items)) <= np.repeat(taken, lengths)
+    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(taken)))
+    owners = np.repeat(np.arange(interactions.users), taken)
+    return Prefixes(items=items[kept], starts=offsets[owners], users=owners, offsets=offsets)

@@ -46,6 +46,11 @@ class PretrainBatch:
     segments: PackedBatch | None  # 3s context, 3s + 1 segment, 3s + 2 rival; None also where no prefix has two items
 
     @property
+    def count(self) -> int:
+        """How many prefixes it has."""
+        return self.prefixes
+
+    @property
     def counts(self) -> dict[str, int]:
         """Over how many terms each loss is a sum; AAP's and MAP's are positions, each a sum over attributes."""
         shown = self.masked.shown if self.masked else 0
@@ -73,6 +78,7 @@ class PretrainData:
         masked: bool = True,
         attributes: bool = True,
         segments: bool = True,
+        users: Integers | None = None,
     ) -> None:
         """Prepare the samples.
 
@@ -84,13 +90,14 @@ class PretrainData:
             masked: whether sequences with masked items are wanted.
             attributes: whether their items' attributes are wanted; DataError if the data have none.
             segments: whether segments are wanted; DataError if there is a single user.
+            users: rows of those whose training parts take part; None for all.
         """
         if attributes and (interactions.attributes is None or not interactions.attributes.count):
             raise DataError(
                 f"expected item attributes beside {interactions.source or interactions.name} "
                 "(NAME_item2attributes.json) for the losses AAP and MAP, got none: leave both out with a weight of 0"
             )
-        self.prefixes = training_prefixes(interactions, max_length=max_length)
+        self.prefixes = training_prefixes(interactions, max_length=max_length, users=users)
         self.item_count = interactions.item_count
         self.max_length = max_length
         self.mask = mask

@@ -79,10 +79,10 @@ class SegmentSampler:
     """
 
     def __init__(self, items: Tokens, offsets: Offsets) -> None:
-        """Take the users' training parts, one after another, and where each begins."""
+        """Take the users' training parts, one after another, and where each begins; empty where a user is left out."""
         lengths = np.diff(offsets)
-        if len(lengths) < 2:
-            raise DataError(f"expected two or more users, so that a segment has a rival, got {len(lengths)}")
+        if (count := np.count_nonzero(lengths)) < 2:
+            raise DataError(f"expected two or more users, so that a segment has a rival, got {count}")
         remaining = np.repeat(offsets[1:], lengths) - np.arange(len(items))
         self._items = items
         self._order = np.argsort(-remaining, kind="stable")

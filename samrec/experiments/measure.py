@@ -35,7 +35,7 @@ from samrec.experiments.sweep import answers
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import Run
-from samrec.training.trainer import rows_trained_on
+from samrec.training.draws import rows_trained_on
 
 COMMON_LOSS = "ce"
 GAPS = "generalisation"  # the table of the store's /studies
@@ -243,7 +243,9 @@ def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "c
         for split in ("train", "test")
     )
     sequences = _training(run.config, interactions)
-    learnt = sequences.users[rows_trained_on(run.config, np.arange(len(sequences)))]
+    learnt = sequences.users[
+        rows_trained_on(np.arange(len(sequences)), fraction=run.config.data_fraction, seed=run.config.seed)
+    ]
     at_train, at_test = loss_at(train, train.weights), loss_at(test, test.weights)
     own = np.isin(np.concatenate([chunk.users for chunk in train.chunks]), learnt)
     targets = at_train.counts[own].sum()

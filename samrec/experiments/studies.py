@@ -9,11 +9,12 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from samrec.config import RunConfig, make_config
+from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError
+from samrec.experiments.pretrainings import NONE, Pretrainings
 
 RHO = 0.1  # the paper's first experiment
 RHOS = (0.001, 0.01, 0.1, 1.0, 10.0)  # the paper's sweep: the first should do nothing, the last should hurt
@@ -32,6 +33,7 @@ FAMILY: tuple[dict[str, Any], ...] = (
     {"sam_group": "embeddings"},
 )
 CONTRASTIVE = "cl4srec"
+S3REC = "s3rec"
 GRID = "grid"
 FIELDS = RunConfig.model_fields
 LOSSES: tuple[str, ...] = get_args(FIELDS["loss"].annotation)
@@ -55,6 +57,17 @@ class Cell:
     against: str | None = None  # the label of the cell it is compared with; None for the baseline
     setting: float | None = None  # its place on the study's axis
     line: str = ""  # cells of one line differ along the axis alone
+    starts: Mapping[int, Pretrained] = field(default_factory=dict)  # S3-Rec's of each seed; empty: the config's for all
+
+    def of_seed(self, seed: int) -> RunConfig:
+        """The configuration of its run of this seed; ConfigError where S3-Rec has nothing to start from."""
+        start = self.starts.get(seed, self.config.pretrained)
+        if self.starts and seed not in self.starts:
+            raise ConfigError(
+                f"expected a pre-training of seed {seed} for {self.label}, got those of seeds "
+                f"{', '.join(map(str, self.starts))}"
+            )
+        return make_config(**{**self.config.model_dump(), "seed": seed, "pretrained": start})
 
     @property
     def slug(self) -> str:
@@ -104,11 +117,12 @@ def rho(base: RunConfig) -> Study:
     return Study("rho", _question(rho), _all_against_first(cells), axis="rho")
 
 
-def data_fraction(base: RunConfig) -> Study:
+def data_fraction(base: RunConfig, pretrainings: Pretrainings = NONE) -> Study:
     """Does SAM help more where there is less to learn from?
 
     Cap and patience are counted in passes over all of the data: with a fifth of it both are five times as many epochs,
-    so that every share has the same number of steps to get better in before it is stopped.
+    so that every share has the same number of steps to get better in before it is stopped. S3-Rec takes part at the
+    shares that a pre-training saw; where it is the base itself, every share needs one.
     """
     cells = []
     for share in reversed(FRACTIONS):
@@ -117,11 +131,14 @@ def data_fraction(base: RunConfig) -> Study:
             "epochs": round(base.epochs / share),
             "patience": round(base.patience / share),
         }
-        shared = changed(base, **longer)
+        shared = changed(base, **_started(base, pretrainings, longer))
         some = _with_and_without_sam(shared, ("data_fraction",), axis="data_fraction")
         if base.method != CONTRASTIVE:
             contrastive = changed(shared, method=CONTRASTIVE)
             some.append(_cell(contrastive, ("data_fraction",), axis="data_fraction", against=some[0]))
+        if base.method != S3REC and share in pretrainings.by_share:
+            fine_tuned = changed(shared, method=S3REC, **pretrainings.fields(share))
+            some.append(_cell(fine_tuned, ("data_fraction",), axis="data_fraction", against=some[0]))
         cells += some
     return Study("data-fraction", _question(data_fraction), tuple(cells), axis="data_fraction")
 
@@ -156,14 +173,18 @@ def sam_family(base: RunConfig) -> Study:
     return Study("sam-family", _question(sam_family), _all_against_first(cells))
 
 
-def methods(base: RunConfig) -> Study:
-    """How do SASRec, SAMRec and CL4SRec compare, and does SAM add to contrast?"""
+def methods(base: RunConfig, pretrainings: Pretrainings = NONE) -> Study:
+    """How do SASRec, SAMRec, CL4SRec and, from a pre-training, S3-Rec compare, and what does SAM add to each?"""
     plain = _with_and_without_sam(base, ())
     contrastive = _with_and_without_sam(changed(base, method=CONTRASTIVE), (), plain_against=plain[0])
-    return Study("methods", _question(methods), (*plain, *contrastive))
+    cells = [*plain, *contrastive]
+    if base.method != S3REC and base.data_fraction in pretrainings.by_share:
+        fine_tuned = changed(base, method=S3REC, **pretrainings.fields(base.data_fraction))
+        cells += _with_and_without_sam(fine_tuned, (), plain_against=plain[0])
+    return Study("methods", _question(methods), tuple(cells))
 
 
-STUDIES: dict[str, Callable[[RunConfig], Study]] = {
+STUDIES: dict[str, Callable[..., Study]] = {
     "sam": sam,
     "rho": rho,
     "data-fraction": data_fraction,
@@ -174,21 +195,42 @@ STUDIES: dict[str, Callable[[RunConfig], Study]] = {
     "sam-family": sam_family,
     "methods": methods,
 }
+OF_METHODS = ("data-fraction", "methods")  # which add S3-Rec where there is a pre-training
 
 
-def study_named(name: str, base: RunConfig, vary: Mapping[str, Sequence[Any]] | None = None) -> Study:
-    """A named study of this base, or the grid over what `vary` lists.
+def study_named(
+    name: str,
+    base: RunConfig,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    pretrainings: Pretrainings = NONE,
+) -> Study:
+    """A named study of this base, or the grid over what `vary` lists; S3-Rec's cells start from these pre-trainings.
 
     Raises:
-        ConfigError: no such study, a grid without fields or fields without a grid, a value a field cannot have.
+        ConfigError: no such study, a grid without fields or fields without a grid, a value a field cannot have, no
+            pre-training for a cell of S3-Rec, or pre-trainings that no cell starts from.
     """
+    study = _named(name, base, vary, pretrainings)
+    cells = tuple(
+        replace(cell, starts=pretrainings.starts(cell.config.data_fraction)) if cell.config.method == S3REC else cell
+        for cell in study.cells
+    )
+    if pretrainings.by_share and all(cell.config.method != S3REC for cell in cells):
+        raise ConfigError(
+            f"expected cells of S3-Rec on data_fraction {', '.join(f'{share:g}' for share in pretrainings.by_share)} "
+            f"to start from the pre-trainings, got none in {name}; --base method=s3rec makes all of them S3-Rec"
+        )
+    return replace(study, cells=cells)
+
+
+def _named(name: str, base: RunConfig, vary: Mapping[str, Sequence[Any]] | None, pretrainings: Pretrainings) -> Study:
     if name == GRID:
-        return grid(base, vary or {})
+        return grid(base, vary or {}, pretrainings)
     if vary:
         raise ConfigError(f"expected fields to vary with the study {GRID!r} alone, got them with {name!r}")
     if name not in STUDIES:
         raise ConfigError(f"expected a study out of {', '.join([*STUDIES, GRID])}, got {name!r}")
-    return STUDIES[name](base)
+    return STUDIES[name](base, pretrainings) if name in OF_METHODS else STUDIES[name](base)
 
 
 def described_studies() -> dict[str, str]:
@@ -196,7 +238,7 @@ def described_studies() -> dict[str, str]:
     return {name: _question(function) for name, function in STUDIES.items()}
 
 
-def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
+def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]], pretrainings: Pretrainings = NONE) -> Study:
     """Every combination of the values given, the first one being the baseline; nothing else changes."""
     if not vary:
         raise ConfigError("expected fields to vary, such as rho=0,0.05,0.1, got none")
@@ -207,7 +249,7 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]]) -> Study:
         if len(values) < 2:
             raise ConfigError(f"expected at least two values of {name}, got {', '.join(map(str, values))}")
     settings = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
-    configs = [changed(base, **setting) for setting in settings]
+    configs = [changed(base, **_started(base, pretrainings, setting)) for setting in settings]
     numeric = [name for name in vary if all(_is_number(getattr(config, name)) for config in configs)]
     axis = numeric[0] if numeric else None
     cells = [_cell(config, tuple(vary), axis=axis) for config in configs]
@@ -225,6 +267,16 @@ def changed(base: RunConfig, **fields: Any) -> RunConfig:
 def with_sam(base: RunConfig, radius: float = RHO) -> RunConfig:
     """The base trained with SAM, its cap doubled."""
     return changed(base, rho=radius, epochs=2 * base.epochs)
+
+
+def _started(base: RunConfig, pretrainings: Pretrainings, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, and where they make it S3-Rec on another share or for the first time, what that starts from."""
+    method, share = fields.get("method", base.method), fields.get("data_fraction", base.data_fraction)
+    if method != S3REC:
+        return dict(fields)
+    if base.pretrained is not None and share == base.data_fraction:
+        return {"pretrained": base.pretrained, **fields}
+    return {**pretrainings.fields(share), **fields}
 
 
 def _beside(
@@ -270,8 +322,7 @@ def _cell(
 
 def _all_against_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     first, *others = cells
-    compared = [Cell(c.label, c.config, first.label, c.setting, c.line) for c in others]
-    return (first, *compared)
+    return (first, *(replace(cell, against=first.label) for cell in others))
 
 
 def _question(function: Callable[[RunConfig], Study]) -> str:

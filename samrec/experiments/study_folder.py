@@ -7,17 +7,18 @@ default is filled in.
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from landscape.errors import StoreError
 from landscape.store_files import WriterLock
-from samrec.config import RunConfig, make_config
+from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.studies import Cell, Study
-from samrec.training.checkpoint import Run, without_places
+from samrec.training.checkpoint import Run
 from samrec.training.files import check_folder, clear_asides, read_json, write_json
+from samrec.training.fingerprints import without_places
 
 FORMAT = "samrec study 1"
 DEFINITION = "study.json"
@@ -49,11 +50,12 @@ class StudyFolder:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Seed by seed, so that every cell has its first run before any has its second."""
+        """Seed by seed, so that every cell has its first run before any has its second.
+
+        Raises ConfigError where a cell of S3-Rec has no pre-training of a seed.
+        """
         return tuple(
-            PlannedRun(
-                f"{cell.slug}-seed-{seed}", cell.label, make_config(**{**cell.config.model_dump(), "seed": seed})
-            )
+            PlannedRun(f"{cell.slug}-seed-{seed}", cell.label, cell.of_seed(seed))
             for seed in self.seeds
             for cell in self.study.cells
         )
@@ -116,7 +118,7 @@ def define(path: Path, study: Study, seeds: Sequence[int], data: str, *, extend:
         extend: let seeds be added.
 
     Raises:
-        ConfigError: no seeds or one of them twice.
+        ConfigError: no seeds or one of them twice, or one that a cell of S3-Rec has no pre-training of.
         RunError: the folder holds another study.
     """
     if not seeds or len(set(seeds)) < len(seeds):
@@ -133,9 +135,10 @@ def define(path: Path, study: Study, seeds: Sequence[int], data: str, *, extend:
                 f"expected in {path} the seeds it was made with, {_listed(there.seeds)}, got {_listed(seeds)}"
                 + ("; --extend adds some" if new else "")
             )
-        wanted = StudyFolder(path, study, there.seeds + new, data)
+        wanted = StudyFolder(path, _with_starts_of(there.study, study), there.seeds + new, data)
         if not new:
             return wanted
+    assert wanted.runs  # raises where one cannot be
     write_json(path / DEFINITION, _as_json(wanted))
     return wanted
 
@@ -153,7 +156,15 @@ def open_study(path: Path) -> StudyFolder:
         raise RunError(f"expected a study of format {FORMAT!r} in {path}, got {record.get('format')!r}")
     try:
         cells = tuple(
-            Cell(c["label"], make_config(**c["config"]), c["against"], c["setting"], c["line"]) for c in record["cells"]
+            Cell(
+                c["label"],
+                make_config(**c["config"]),
+                c["against"],
+                c["setting"],
+                c["line"],
+                {int(seed): Pretrained(**start) for seed, start in c.get("starts", {}).items()},
+            )
+            for c in record["cells"]
         )
         study = Study(record["study"], record["question"], cells, record["axis"])
         return StudyFolder(path, study, tuple(record["seeds"]), record["data"])
@@ -176,6 +187,7 @@ def _as_json(folder: StudyFolder) -> dict[str, Any]:
                 "setting": cell.setting,
                 "line": cell.line,
                 "config": cell.config.model_dump(),
+                "starts": {seed: start.model_dump() for seed, start in cell.starts.items()},
             }
             for cell in study.cells
         ],
@@ -195,10 +207,32 @@ def _difference(there: StudyFolder, asked: StudyFolder) -> str | None:
             return f"{what} {_listed(old)} there, {_listed(new)} asked"
     for old_cell, new_cell in zip(there.study.cells, asked.study.cells, strict=True):
         old_fields, new_fields = _fields(old_cell.config), _fields(new_cell.config)
+        if old_cell.starts or new_cell.starts:  # the config's own is the first of them
+            for fields, cell in ((old_fields, old_cell), (new_fields, new_cell)):
+                fields["pretrained"] = cell.config.without_seed["pretrained"]
+            for seed in there.seeds:
+                old_start, new_start = (_start(cell, seed) for cell in (old_cell, new_cell))
+                if None not in (old_start, new_start) and old_start != new_start:
+                    return f"pre-training of seed {seed} of {new_cell.label}: {old_start} there, {new_start} asked"
         for name in new_fields:
             if name != "seed" and old_fields[name] != new_fields[name]:
                 return f"{name} of {new_cell.label}: {old_fields[name]!r} there, {new_fields[name]!r} asked"
     return None
+
+
+def _start(cell: Cell, seed: int) -> str | None:
+    """The hash of what the cell's run of this seed starts from; None if it has nothing of the seed."""
+    start = cell.starts.get(seed) if cell.starts else cell.config.pretrained
+    return start.sha256[:12] if start else None
+
+
+def _with_starts_of(there: Study, asked: Study) -> Study:
+    """The study asked for, its cells with what those there start from at other seeds."""
+    cells = [
+        replace(new, starts={**old.starts, **new.starts}) if new.starts else new
+        for old, new in zip(there.cells, asked.cells, strict=True)
+    ]
+    return replace(asked, cells=tuple(cells))
 
 
 def _fields(config: RunConfig) -> dict[str, Any]:

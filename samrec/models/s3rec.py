@@ -16,7 +16,9 @@ steps; without the inner sigmoids, a named option, it learns. The trunk looks bo
 lives here alone: fine-tuning takes the trunk.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +130,28 @@ class S3Rec(Trunk):
         asked = self.heads["sp"](context)
         scores = (asked * segment).sum(dim=-1), (asked * rival).sum(dim=-1)
         return {"sp": contrasted(*scores, inner_sigmoid=self.inner_sigmoid)}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedLosses:
+    """What pre-training descends: the weighted sum of the losses over a batch, which nothing divides."""
+
+    weights: Mapping[str, float]  # of each loss that takes part
+
+    def __call__(
+        self, model: S3Rec, batch: PretrainBatch, count: float, dropout: Dropout | None
+    ) -> Float[Tensor, " told"]:
+        """In float64, the weighted sum and behind it each loss's own, 0 where the batch has nothing for it."""
+        del count
+        losses = model(batch, dropout=dropout)
+        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        nothing = torch.zeros_like(total)
+        return torch.stack([total, *(losses.get(name, nothing).detach() for name in self.weights)])
+
+    def chance(self, counts: Mapping[str, int], attribute_count: int) -> float:
+        """What it is over so many terms of each loss if every score were equal: log 2 a term, an attribute each."""
+        terms = {name: attribute_count if name in OF_ATTRIBUTES else 1 for name in self.weights}
+        return sum(weight * counts[name] * terms[name] for name, weight in self.weights.items()) * math.log(2)
 
 
 def contrasted(

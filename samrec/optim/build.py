@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from samrec.config import RunConfig
 from samrec.optim.base import make_optimizer
 from samrec.optim.sam import SAM
 from samrec.optim.schedule import Schedule
+from samrec.stage_config import StageConfig
 
 
-def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(config: StageConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The configured base optimizer of all parameters."""
     return make_optimizer(
         model,
@@ -23,7 +23,7 @@ def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.Optimize
 
 
 def build_sam(
-    config: RunConfig, named: Mapping[str, nn.Parameter], base: torch.optim.Optimizer, *, steps_an_epoch: int
+    config: StageConfig, named: Mapping[str, nn.Parameter], base: torch.optim.Optimizer, *, steps_an_epoch: int
 ) -> SAM | None:
     """The configured member of SAM's family around `base`; None where the run takes one gradient a step."""
     if not config.sam:

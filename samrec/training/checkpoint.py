@@ -5,7 +5,6 @@ epoch. Randomness is a function of (seed, stream, epoch), so no generator needs 
 """
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,14 +20,14 @@ from torch import Tensor
 
 from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
-from samrec.data.holdout import LEAVE_ONE_OUT
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
 from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
-from samrec.pretrain_config import PretrainConfig
+from samrec.stage_config import StageConfig
 from samrec.training.files import check_folder, read_json, read_tensors, write_bytes, write_json, write_tensors
+from samrec.training.fingerprints import fingerprint
 from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"
@@ -76,6 +75,11 @@ class RunFolder:
                 f"expected a run folder of format {self.format!r}, got {self.record.get('format')!r} in {path}"
             )
         checked(self.record_kind, self.record, str(self.path / "run.json"), RunError)
+
+    @cached_property
+    def config(self) -> StageConfig:
+        """The resolved configuration."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
@@ -245,7 +249,7 @@ def create_run(path: Path | str, config: RunConfig, interactions: Interactions, 
 def create_folder(
     kind: type[R],
     path: Path | str,
-    config: RunConfig | PretrainConfig,
+    config: StageConfig,
     interactions: Interactions,
     *,
     fingerprints: Mapping[str, str | None] | None = None,
@@ -304,27 +308,6 @@ def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any
             f"{run.path} was begun with {begun} threads and goes on with {now}: it will not repeat bit for bit",
             stacklevel=3,
         )
-
-
-def fingerprint(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
-
-    Leave-one-out and S3-Rec's inner sigmoid go without saying, as in runs made when there was nothing else.
-    """
-    kept = without_places(content)
-    if kept.get("split") == LEAVE_ONE_OUT.name:
-        del kept["split"]
-    if kept.get("inner_sigmoid") is True:
-        del kept["inner_sigmoid"]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def without_places(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the paths in it."""
-    kept = {name: value for name, value in content.items() if name != "data"}
-    if isinstance(kept.get("pretrained"), dict):
-        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name != "run"}
-    return kept
 
 
 def load_weights(model: Trunk, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is drawn anew for the batches of an epoch: negatives and augmented views."""
+"""What is drawn: once a run its share of the data, and anew in every epoch negatives and augmented views."""
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
@@ -10,9 +10,18 @@ from samrec.config import Contrast
 from samrec.data.augment import views_of
 from samrec.data.batches import PackedBatch, batches
 from samrec.data.negatives import NegativeSampler
-from samrec.data.split import Sequences
+from samrec.data.split import Sequences, nested_share
+from samrec.training.streams import numpy_generator
 
 Integers = NDArray[np.int64]
+
+
+def rows_trained_on(usable: Integers, *, fraction: float, seed: int) -> Integers:
+    """The rows of the training sequences that a run learns from: of one seed, a smaller fraction's are among these.
+
+    Training and pre-training of one seed draw the same ones.
+    """
+    return nested_share(usable, fraction, numpy_generator(seed, "fraction", 0))
 
 
 def negatives_drawn(

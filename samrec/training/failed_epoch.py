@@ -16,17 +16,17 @@ class FailedEpoch:
     steps: int = 0
     gradients: int = 0
     began: float = field(default_factory=time.perf_counter)
-    weight: int = 0
-    loss: float = 0.0  # sums, weighted; divided by `weight` in the record
+    count: int = 0
+    loss: float = 0.0  # sums; divided by `count` in the record
     sharpness: float = 0.0
 
-    def add(self, ascent: Ascent, loss: float, sharpness: float, weight: int, *, gradients: int | None = None) -> None:
-        """Count a step of this mean loss and sharpness over `weight` targets or prefixes."""
+    def add(self, ascent: Ascent, count: int, *, summed: bool = False) -> None:
+        """Count a step whose loss is the mean over `count` targets or prefixes, or `summed` their sum."""
         self.steps += 1
-        self.gradients += ascent.gradients if gradients is None else gradients
-        self.weight += weight
-        self.loss += weight * loss
-        self.sharpness += weight * sharpness
+        self.gradients += ascent.gradients
+        self.count += count
+        self.loss += ascent.loss if summed else count * ascent.loss
+        self.sharpness += ascent.sharpness if summed else count * ascent.sharpness
 
     @property
     def seconds(self) -> float:
@@ -43,5 +43,5 @@ class FailedEpoch:
         }
 
     def _mean(self, total: float) -> float | None:
-        mean = total / self.weight if self.weight else math.nan
+        mean = total / self.count if self.count else math.nan
         return mean if math.isfinite(mean) else None

@@ -1,44 +1,40 @@
-"""S3-Rec's first stage: epochs over all prefixes, the four losses in the history, an exact resume.
+"""S3-Rec's first stage: epochs over all prefixes, the four losses in the history; the loop itself is `loop`'s.
 
-Everything random is a function of (seed, stream, epoch): the order of prefixes, masks and negatives, segments, dropout.
-A run killed at any moment and resumed therefore equals an unbroken one bit for bit, on the CPU with one thread count.
-Nothing is validated on the way, as in the S3-Rec code: the last weights are the result.
+The order of prefixes, masks and negatives, segments and dropout are functions of (seed, stream, epoch). Nothing is
+validated on the way, as in the S3-Rec code: the last weights are the result.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from landscape.memory import peak_memory_mib
-from landscape.progress import progress
 from samrec.data.interactions import Interactions
 from samrec.data.pretraining import PretrainBatch, PretrainData
-from samrec.errors import Diverged
-from samrec.models.dropout import Dropout
-from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec
-from samrec.optim.sam import SAM, Ascent, Reduce
+from samrec.data.split import training_sequences
+from samrec.errors import DataError
+from samrec.models.s3rec import OF_ATTRIBUTES, OF_MASKED, S3Rec, WeightedLosses
+from samrec.optim.sam import Reduce
 from samrec.pretrain_config import PretrainConfig
-from samrec.training.checkpoint import Position, State, check_same, load_weights
-from samrec.training.failed_epoch import FailedEpoch
-from samrec.training.files import clear_asides, held_for_writing
-from samrec.training.moments import load_moments
+from samrec.training.checkpoint import load_weights
+from samrec.training.draws import rows_trained_on
+from samrec.training.loop import Loop, run_in
 from samrec.training.pretrain_run import PretrainRun, create_pretrain_run
-from samrec.training.pretrain_step import PretrainStep
-from samrec.training.step import identity
-from samrec.training.streams import numpy_generator, torch_generator, torch_seed
-
-DIVERGED_AT = 2.0  # times the loss of equal scores, as in training
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's state of a parameter
+from samrec.training.step import Part, identity
+from samrec.training.streams import numpy_generator, torch_generator
 
 
-class PreTrainer:
+class PreTrainer(Loop[PretrainRun]):
     """Pre-trains one run; `pretrain` is the way in for those who want no hold on it."""
+
+    summed = True
 
     def __init__(
         self,
@@ -49,10 +45,7 @@ class PreTrainer:
         reduce: Reduce = identity,
         show: bool = True,
     ) -> None:
-        self.run = run
         self.config = config = run.config
-        self.device = device or torch.device("cpu")
-        self.show = show
         self.data = PretrainData(
             interactions,
             max_length=config.max_length,
@@ -61,84 +54,30 @@ class PreTrainer:
             masked=any(name in config.weights for name in OF_MASKED),
             attributes=any(name in config.weights for name in OF_ATTRIBUTES),
             segments="sp" in config.weights,
+            users=users_seen(config, interactions),
         )
+        if set(config.weights) == {"sp"} and self.data.prefixes.lengths().max() < 2:
+            raise DataError(
+                f"expected a user of two or more training items for SP alone, got none in {interactions.name}"
+            )
         self.model = build_pretrain_model(config, interactions, torch_generator(config.seed, "weights", 0))
-        self.model.to(self.device).train()
-        self.named = dict(self.model.named_parameters())
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
-        self.dropout_generator = torch.Generator(self.device)
-        self.step = PretrainStep(
+        self.losses = WeightedLosses(config.weights)
+        super().__init__(
+            run,
             self.model,
-            config.weights,
-            self.optimizer,
-            Dropout(config.dropout, self.dropout_generator) if config.dropout else None,
-            sam=SAM(self.named, self.optimizer, rho=config.rho, group=config.sam_group) if config.sam else None,
-            replay=config.sam_dropout == "replayed",
+            self.losses,
+            steps_an_epoch=-(-len(self.data.prefixes) // config.batch_size),
+            device=device,
             reduce=reduce,
+            show=show,
+            terms=tuple(config.weights),
         )
-        self.position = self._resume()
 
-    @property
-    def steps(self) -> int:
-        """Steps an epoch."""
-        return -(-len(self.data.prefixes) // self.config.batch_size)
-
-    def fit(self) -> PretrainRun:
-        """Train to the last epoch. Raises Diverged after the record was kept."""
-        with progress(self.run.name, total=self.config.epochs * self.steps, show=self.show) as advance:
-            if self.position.epoch:
-                advance(self.position.epoch * self.steps)
-            while self.position.epoch < self.config.epochs:
-                try:
-                    entry = self.epoch(lambda: advance(1))
-                except Diverged as error:
-                    self._finish("diverged", str(error), self.taken)
-                    raise Diverged(
-                        f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
-                    ) from None
-                advance(0, **{name: f"{loss:.4f}" for name, loss in entry["losses"].items()})
-        self._finish("cap")
-        return self.run
-
-    def epoch(self, after_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        """One pass over all prefixes; returns the line of history it leaves."""
-        began = time.perf_counter()
-        number = self.position.epoch + 1
-        self.taken = FailedEpoch(number)
-        self.dropout_generator.manual_seed(torch_seed(self.config.seed, "dropout", number))
-        sums = dict.fromkeys(self.config.weights, 0.0)
-        counts = dict.fromkeys(self.config.weights, 0)
-        ascents = []
-        for step, batch in enumerate(self.batches(number), start=1):
-            try:
-                ascent, losses = self.step.take(batch)
-            except Diverged as error:
-                raise Diverged(f"step {step}: {error}") from None
-            ascents.append(ascent)
-            size = batch.prefixes
-            self.taken.add(ascent, ascent.loss / size, ascent.sharpness / size, size, gradients=self.step.gradients)
-            for name, loss in losses.items():
-                sums[name] += loss
-                counts[name] += batch.counts[name]
-            after_step()
-        self._check(ascents, counts)
-        self.position = Position(
-            epoch=number,
-            gradients=self.position.gradients + self.step.gradients * len(ascents),
-            seconds=self.position.seconds + time.perf_counter() - began,
-        )
-        entry = {
-            "epoch": number,
-            "loss": sum(ascent.loss for ascent in ascents) / len(self.data.prefixes),
-            "losses": {name: sums[name] / max(counts[name], 1) for name in sums},
-            "weight_norm": self._weight_norm(),
-            "gradients": self.position.gradients,
-            "seconds": self.position.seconds,
-            **self._sam_entry(ascents),
-        }
-        self.run.append_history(entry)
-        self.run.save_state(State(self.position, self.model.state_dict(), self._moments()))
-        return entry
+    def steps(self, epoch: int) -> Iterator[tuple[PretrainBatch]]:
+        """The batches of an epoch that some loss has something in: SP alone has nothing in single items."""
+        self.sums = dict.fromkeys(self.config.weights, 0.0)
+        self.counts = dict.fromkeys(self.config.weights, 0)
+        return ((batch,) for batch in self.batches(epoch) if batch.masked or batch.segments)
 
     def batches(self, epoch: int) -> Iterator[PretrainBatch]:
         """The batches of an epoch."""
@@ -151,69 +90,47 @@ class PreTrainer:
         )
         return (batch.to(self.device) for batch in drawn)
 
-    def _check(self, ascents: list[Ascent], counts: dict[str, int]) -> None:
-        """Raise Diverged after an epoch that has learnt less than nothing: equal scores give log 2 a term."""
-        terms = {name: self.model.attribute_embedding.num_embeddings for name in OF_ATTRIBUTES if name in counts}
-        weights = self.config.weights
-        chance = sum(weights[name] * counts[name] * terms.get(name, 1) for name in counts) * math.log(2)
-        descended = sum(ascent.loss + ascent.sharpness for ascent in ascents)
-        if descended > DIVERGED_AT * chance:
-            where = "a loss" if self.step.sam is None else "a loss at the perturbed weights"
-            raise Diverged(
-                f"expected {where} below {DIVERGED_AT:g} times that of equal scores, {chance:.3g}, got {descended:.3g}"
-            )
+    def after_step(self, parts: tuple[Part, ...]) -> None:
+        """Add up each loss and the terms it is a sum of."""
+        (batch,) = parts
+        assert isinstance(batch, PretrainBatch)
+        for name, loss in self.step.told.items():
+            self.sums[name] += loss
+            self.counts[name] += batch.counts[name]
 
-    def _weight_norm(self) -> float:
-        """Of what fine-tuning takes: the trunk with its tables."""
-        trunk = [
-            w.detach() for name, w in self.named.items() if not name.startswith(("heads.", "attribute_embedding."))
-        ]
-        return float(torch.stack(torch._foreach_norm(trunk)).double().norm())
+    @property
+    def chance(self) -> float:
+        """The loss a prefix if every score were equal."""
+        attributes = self.model.attribute_embedding.num_embeddings if set(OF_ATTRIBUTES) & set(self.counts) else 0
+        return self.losses.chance(self.counts, attributes) / self.taken.count
 
-    def _sam_entry(self, ascents: list[Ascent]) -> dict[str, Any]:
-        if self.step.sam is None:
-            return {}
-        blocks = sorted({block for ascent in ascents for block in ascent.shares})
-        return {
-            "sharpness": sum(ascent.sharpness for ascent in ascents) / len(self.data.prefixes),
-            "gradient_norm": float(np.mean([ascent.norm for ascent in ascents])),
-            "shares": {block: float(np.mean([a.shares.get(block, 0.0) for a in ascents])) for block in blocks},
-        }
+    def reason_to_stop(self) -> str | None:
+        """The cap alone."""
+        return "cap" if self.position.epoch >= self.config.epochs else None
 
-    def _moments(self) -> dict[str, Tensor]:
-        return {
-            f"{name}/{key}": value
-            for name, parameter in self.named.items()
-            for key, value in self.optimizer.state[parameter].items()
-        }
+    def looked_at(self) -> dict[str, Any]:
+        """Each loss a term."""
+        return {"losses": {name: self.sums[name] / max(self.counts[name], 1) for name in self.sums}}
 
-    def _resume(self) -> Position:
-        clear_asides(self.run.path)
-        state = self.run.state()
-        self.run.cut_history(state.position.epoch)
-        self.run.begin_state()
-        if not state.weights:
-            return state.position
-        path = self.run.path / "state.safetensors"
-        load_weights(self.model, state.weights, path)
-        moved = {key.rpartition("/")[0] for key in state.moments}  # others never had a gradient: SP's of single items
-        with_moments = {name: parameter for name, parameter in self.named.items() if not moved or name in moved}
-        load_moments(self.optimizer, with_moments, MOMENTS, state.moments, called="Adam", path=path)
-        return state.position
+    def shown(self, entry: Mapping[str, Any]) -> dict[str, str]:
+        """Each loss."""
+        return {name: f"{loss:.4f}" for name, loss in entry["losses"].items()}
 
-    def _finish(self, reason: str, message: str = "", failed: FailedEpoch | None = None) -> None:
-        self.run.update(
-            status="diverged" if reason == "diverged" else "finished",
-            stopped=reason,
-            message=message,
-            failed_epoch=failed.record() if failed else None,
-            cost={
-                "epochs": self.position.epoch,
-                "gradients": self.position.gradients + (failed.gradients if failed else 0),
-                "seconds": round(self.position.seconds + (failed.seconds if failed else 0), 3),
-                "threads": torch.get_num_threads(),
-            },
-        )
+    def moved(self, moments: Mapping[str, Tensor]) -> Mapping[str, nn.Parameter]:
+        """Those that have had a gradient: SP's have none while all prefixes are single items."""
+        moved = {key.rpartition("/")[0] for key in moments}
+        return {name: parameter for name, parameter in self.named.items() if not moved or name in moved}
+
+
+def users_seen(config: PretrainConfig, interactions: Interactions) -> NDArray[np.int64] | None:
+    """The users whose training parts pre-training sees: those that training of this fraction and seed learns from.
+
+    None for all of the data, users of a single training item included, as in the S3-Rec code.
+    """
+    if config.data_fraction == 1:
+        return None
+    users = training_sequences(interactions, max_length=config.max_length).users
+    return users[rows_trained_on(np.arange(len(users)), fraction=config.data_fraction, seed=config.seed)]
 
 
 def build_pretrain_model(
@@ -263,27 +180,29 @@ def pretrain(
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
-    with held_for_writing(path):
-        new = not (resume and (path / "run.json").exists())
-        run = create_pretrain_run(path, config, interactions) if new else PretrainRun(path)
-        if not new:
-            run.check_data(interactions)
-            run.check_attributes(interactions)
-            check_same(run, run.config.model_dump(exclude={"data"}), config.model_dump(exclude={"data"}))
-            if run.record["status"] == "finished":
-                run.check_finished()
-                model = build_pretrain_model(config, interactions)
-                load_weights(model, run.state().weights, path / "state.safetensors")
-                return run
-        if on_start:
-            on_start(run)
-        try:
-            trainer = PreTrainer(run, interactions, device=device, show=show)
-        except Exception:  # no attributes, a model too large: nothing was trained
-            if new:
-                run.discard()
-            raise
-        return trainer.fit()
+
+    def reopen() -> PretrainRun:
+        run = PretrainRun(path)
+        run.check_data(interactions)
+        run.check_attributes(interactions)
+        return run
+
+    def check_finished(run: PretrainRun) -> None:
+        run.check_finished()
+        model = build_pretrain_model(config, interactions)
+        load_weights(model, run.state().weights, path / "state.safetensors")
+
+    return run_in(
+        path,
+        config,
+        interactions,
+        resume=resume,
+        create=lambda: create_pretrain_run(path, config, interactions),
+        reopen=reopen,
+        loop=lambda run: PreTrainer(run, interactions, device=device, show=show),
+        on_start=on_start,
+        check_finished=check_finished,
+    )
 
 
 def estimate_pretrain_cost(
@@ -297,19 +216,16 @@ def estimate_pretrain_cost(
         batches = trainer.batches(1)
         trainer.step.take(next(batches))
         began, taken = time.perf_counter(), 0
-        for batch in batches:
-            trainer.step.take(batch)
-            taken += 1
-            if taken == 8:
-                break
+        for batch in islice(batches, 8):
+            taken += trainer.step.take(batch).gradients
         seconds = (time.perf_counter() - began) / max(taken, 1)
     lengths = trainer.data.prefixes.lengths()
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.named.values()),
         "prefixes": len(lengths),
         "tokens_an_epoch": int(lengths.sum()),
-        "steps_an_epoch": trainer.steps,
-        "gradients": trainer.steps * trainer.step.gradients * config.epochs,
-        "seconds_an_epoch": round(trainer.steps * seconds, 2),
+        "steps_an_epoch": trainer.steps_an_epoch,
+        "gradients": trainer.step.gradients_in(trainer.steps_an_epoch * config.epochs),
+        "seconds_an_epoch": round(trainer.step.gradients_in(trainer.steps_an_epoch) * seconds, 2),
         "dry_run_peak_memory_mib": round(peak_memory_mib()),
     }

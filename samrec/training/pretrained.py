@@ -22,16 +22,26 @@ SHAPE = ("size", "heads", "layers", "max_length")
 HEADS = ("heads.", "attribute_embedding.")  # of the pre-training losses alone
 
 
-def find_pretrained(path: Path | str, interactions: Interactions, *, shape: Mapping[str, int]) -> Pretrained:
+def find_pretrained(
+    path: Path | str,
+    interactions: Interactions,
+    *,
+    shape: Mapping[str, int],
+    data_fraction: float | None = None,
+    seed: int | None = None,
+) -> Pretrained:
     """What a fine-tuning run's configuration says of the pre-training run in `path`.
 
     Args:
         path: its folder.
         interactions: what is to be fine-tuned on; must be what was pre-trained on.
         shape: size, heads, layers and max_length of the model; must be those of the pre-training.
+        data_fraction: share of the training sequences to fine-tune on; must be the pre-training's. None asks nothing
+            of its share.
+        seed: of the fine-tuning; must be the pre-training's where that saw a share, which the seed draws.
 
     Raises:
-        RunError: no pre-training run there, one that is not finished, of other data or of another shape.
+        RunError: no pre-training run there, one that is not finished, of other data, of another shape or share.
         CheckpointError: its weights are cut short, not finite, or not those of the model.
     """
     run = PretrainRun(path)
@@ -41,6 +51,17 @@ def find_pretrained(path: Path | str, interactions: Interactions, *, shape: Mapp
             raise RunError(
                 f"expected a pre-training run with {name} {shape[name]} as asked, got {name} {there} in {path}"
             )
+    share = run.config.data_fraction
+    drawn_by = run.config.seed if share < 1 else None
+    if data_fraction is not None and share != data_fraction:
+        raise RunError(
+            f"expected a pre-training run on data_fraction {data_fraction:g} as asked, got {share:g} in {path}"
+        )
+    if data_fraction is not None and drawn_by not in (None, seed):
+        raise RunError(
+            f"expected a pre-training run on the share {share:g} that seed {seed} draws, got that of seed {drawn_by} "
+            f"in {path}"
+        )
     weights, epochs = _trunk(run)
     model = SASRec(interactions.item_count, **shape)
     load_weights(model, weights, run.path / "state.safetensors")
@@ -49,6 +70,8 @@ def find_pretrained(path: Path | str, interactions: Interactions, *, shape: Mapp
         sha256=tensors_hash(weights),
         epochs=epochs,
         recipe=run.recipe,
+        data_fraction=share,
+        fraction_seed=drawn_by,
     )
 
 

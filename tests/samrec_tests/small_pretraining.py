@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from samrec_tests.small_runs import assert_same_tensors, data
+from samrec_tests.small_runs import SECONDS, assert_same_tensors, data
 
 from samrec.data.interactions import Attributes, Interactions
 from samrec.data.pretraining import PretrainData
@@ -70,7 +70,7 @@ def pretrained(path, *, resume=False, interactions=None, **changes):
 
 def history(run):
     """The history without what a clock said."""
-    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in run.history()]
+    return [{name: value for name, value in entry.items() if name not in SECONDS} for entry in run.history()]
 
 
 def assert_same_pretraining(one, other):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from samrec.cli.main import main
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.objective import load
-from samrec.training.checkpoint import Run, create_run, fingerprint
+from samrec.pretrain_config import PretrainConfig
+from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors, write_tensors
+from samrec.training.fingerprints import fingerprint
+from samrec.training.pretrain import PreTrainer
 from samrec.training.pretrain_run import PretrainRun
 from samrec.training.pretrained import find_pretrained
 from samrec.training.trainer import Trainer, train
@@ -77,7 +81,8 @@ def test_the_pre_trainings_hash_and_epochs_travel_in_the_record_and_the_fingerpr
 
 def test_the_inner_sigmoid_is_part_of_the_recipe_only_where_it_is_left_out(first, tmp_path):
     assert "inner_sigmoid" in first.record["config"]
-    before = {name: value for name, value in first.config.without_seed.items() if name != "inner_sigmoid"}
+    later = ("inner_sigmoid", "data_fraction")
+    before = {name: value for name, value in first.config.without_seed.items() if name not in later}
     assert first.recipe == fingerprint(before)
     single = small_pretraining.pretrained(tmp_path / "single", epochs=2, inner_sigmoid=False)
     assert single.recipe != first.recipe
@@ -113,6 +118,49 @@ def test_pre_trained_weights_that_changed_since_are_refused(first, tmp_path):
 def test_another_shape_is_refused(name, value, first):
     with pytest.raises(RunError, match=f"with {name} {value} as asked, got {name} {SHAPE[name]}"):
         find_pretrained(first.path, data(), shape={**SHAPE, name: value})
+
+
+def test_a_fine_tuning_of_a_share_starts_from_a_pre_training_on_the_very_same_share(tmp_path):
+    half = small_pretraining.pretrained(tmp_path / "half", epochs=1, data_fraction=0.5, seed=3).path
+    config = small_runs.config(
+        method="s3rec",
+        data_fraction=0.5,
+        seed=3,
+        pretrained=find_pretrained(half, data(), shape=SHAPE, data_fraction=0.5, seed=3),
+    )
+    assert (config.pretrained.data_fraction, config.pretrained.fraction_seed) == (0.5, 3)
+    tuned = Trainer(create_run(tmp_path / "run", config, data()), data())
+    seen = PreTrainer(PretrainRun(half), data()).data.prefixes.users
+    assert set(seen.tolist()) == set(tuned.sequences.users[tuned.trained_on].tolist())
+    assert len(set(seen.tolist())) == 30
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "words"),
+    [
+        ((0.5, 3), (0.25, 3), "on data_fraction 0.25 as asked, got 0.5"),
+        ((0.5, 3), (1.0, 3), "on data_fraction 1 as asked, got 0.5"),
+        ((1.0, 3), (0.5, 3), "on data_fraction 0.5 as asked, got 1"),
+        ((0.5, 3), (0.5, 4), "the share 0.5 that seed 4 draws, got that of seed 3"),
+    ],
+)
+def test_another_share_is_refused(made, asked, words, tmp_path):
+    fraction, seed = made
+    path = small_pretraining.pretrained(tmp_path / "first", epochs=1, data_fraction=fraction, seed=seed).path
+    with pytest.raises(RunError, match=words):
+        find_pretrained(path, data(), shape=SHAPE, data_fraction=asked[0], seed=asked[1])
+    told = find_pretrained(path, data(), shape=SHAPE)
+    with pytest.raises(ConfigError, match="expected a pre-training on"):
+        small_runs.config(method="s3rec", pretrained=told, data_fraction=asked[0], seed=asked[1])
+
+
+def test_a_pre_training_on_all_of_the_data_serves_every_seed_and_its_recipe_is_that_of_before(first):
+    for seed in (0, 1, 2):
+        found = find_pretrained(first.path, data(), shape=SHAPE, data_fraction=1.0, seed=seed)
+        assert (found.data_fraction, found.fraction_seed) == (1.0, None)
+    config = fine_tuning(first.path).model_dump()
+    older = {name: config["pretrained"][name] for name in ("run", "sha256", "epochs", "recipe")}
+    assert fingerprint(config) == fingerprint({**config, "pretrained": older})
 
 
 def test_other_data_are_refused(first):
@@ -202,12 +250,45 @@ def test_from_pre_training_to_scores(samrec, tmp_path):
     assert samrec("evaluate", "run", "--json")[0] == 0
 
 
+def test_a_resume_takes_the_pre_training_from_the_run(samrec, tmp_path):
+    samrec(*PRETRAIN)
+    samrec(*FINE_TUNE, "--pretrained", "first")
+    before = Run(tmp_path / "run").record
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert samrec(*FINE_TUNE, "--resume")[0] == 0
+    assert Run(tmp_path / "run").record == before
+    assert samrec(*FINE_TUNE, "--resume", "--pretrained", "moved")[0] == 0
+    assert_one_line(samrec(*FINE_TUNE, "--out", "new", "--resume"), "expected a pre-training run")
+
+
+def test_a_share_goes_from_pre_training_to_fine_tuning(samrec, tmp_path):
+    half = ("--data-fraction", 0.5, "--seed", 2)
+    assert samrec(*PRETRAIN, *half)[0] == 0
+    assert_one_line(samrec(*FINE_TUNE, "--pretrained", "first"), "on data_fraction 1 as asked, got 0.5")
+    assert_one_line(samrec(*FINE_TUNE, "--pretrained", "first", *half[:3], 3), "that seed 3 draws, got that of seed 2")
+    assert not (tmp_path / "run").exists()
+    assert samrec(*FINE_TUNE, "--pretrained", "first", *half)[0] == 0
+    assert_one_line(samrec(*PRETRAIN, "--out", "other", "--data-fraction", 0), "data_fraction")
+
+
 def test_json_is_all_there_is_on_stdout_and_a_finished_run_comes_back(samrec):
     code, out, err = samrec(*PRETRAIN, "--json", "--rho", 0.05)
     record = json.loads(out)
     assert (code, err, record["status"], record["config"]["sam"]) == (0, "", "finished", True)
     assert record["losses"].keys() == {"aap", "mip", "map", "sp"}
     assert samrec(*PRETRAIN, "--json", "--rho", 0.05, "--resume") == (0, out, "")
+
+
+def test_pre_training_takes_the_options_of_sam_and_of_the_optimizer(samrec, tmp_path):
+    look = ("--rho", 0.05, "--sam-period", 2, "--optimizer", "adamw", "--weight-decay", 0.1)
+    assert samrec(*PRETRAIN, *look)[1].startswith("S3-Rec pre-training with LookSAM (rho 0.05, k 2, AdamW, decay 0.1)")
+    config = PretrainRun(tmp_path / "first").config
+    assert (config.sam, config.sam_period, config.optimizer, config.weight_decay) == (True, 2, "adamw", 0.1)
+    assert_one_line(samrec(*PRETRAIN, "--sam-period", 2), "sam_period 2 has no effect")
+    _, text, _ = samrec("pretrain", "--help")
+    for name, field in PretrainConfig.model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            assert "|".join(get_args(field.annotation)) in text, name
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -19,7 +19,7 @@ from samrec_tests.small_runs import assert_same_tensors, data
 from samrec.data.interactions import Attributes
 from samrec.errors import CheckpointError, ConfigError, DataError, Diverged, RunError
 from samrec.training.files import read_tensors, write_tensors
-from samrec.training.pretrain import PreTrainer
+from samrec.training.pretrain import PreTrainer, users_seen
 from samrec.training.pretrain_run import PretrainRun
 
 SAM = {"rho": 0.05, "epochs": 4}
@@ -83,6 +83,47 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(epochs, unbroken, tmp_pat
     assert not list(path.glob(".*.aside"))
 
 
+FAMILY = [
+    {"rho": 0.05, "sam_period": 3},  # LookSAM
+    {"rho": 0.5, "asam": True, "rho_schedule": "linear", "rho_epochs": 2},
+    {"optimizer": "adamw", "weight_decay": 0.1, "l2": 1e-4},
+    {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 1e-4, "rho": 0.05, "sam_period": 2, "sam_between": "plain"},
+]
+
+
+@pytest.mark.parametrize("changes", FAMILY, ids=lambda changes: "-".join(changes))
+def test_the_family_and_the_optimizers_are_those_of_training_and_resume_bit_for_bit(changes, tmp_path):
+    whole = small.pretrained(tmp_path / "whole", **changes)
+    small.trainer(tmp_path / "part", **changes).epoch()
+    small.assert_same_pretraining(small.pretrained(tmp_path / "part", resume=True, **changes), whole)
+    plain = small.pretrained(
+        tmp_path / "plain", **{name: changes[name] for name in ("learning_rate",) if name in changes}
+    )
+    assert whole.recipe != plain.recipe
+    name = "item_embedding.weight"
+    assert not torch.equal(whole.state().weights[name], plain.state().weights[name])
+
+
+def test_an_ascent_every_third_step_takes_a_third_of_sams_gradients_more(tmp_path):
+    plain, look = (small.pretrained(tmp_path / str(k), epochs=2, **of) for k, of in ((0, {}), (3, FAMILY[0])))
+    steps = plain.record["cost"]["gradients"]
+    assert look.record["cost"]["gradients"] == steps + math.ceil(steps / 3)
+    assert look.config.name == "S3-Rec pre-training with LookSAM (rho 0.05, k 3)"
+
+
+def test_a_step_of_plain_sgd_is_the_gradient_of_the_weighted_sum(tmp_path):
+    trainer = small.trainer(tmp_path / "run", optimizer="sgd", learning_rate=0.01, dropout=0.0, l2=0.5)
+    (batch, *_) = trainer.batches(1)
+    before = {name: parameter.detach().clone() for name, parameter in trainer.named.items()}
+    total = sum(trainer.config.weights[name] * loss for name, loss in trainer.model(batch).items())
+    gradients = dict(zip(trainer.named, torch.autograd.grad(total, trainer.named.values()), strict=True))
+    ascent = trainer.step.take(batch)
+    assert ascent.loss == pytest.approx(total.item(), rel=1e-12)
+    for name, parameter in trainer.named.items():
+        expected = before[name] - 0.01 * (gradients[name] + 0.5 * before[name])
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
 KILLED = """
 import sys, torch
 torch.set_num_threads(int(sys.argv[2]))
@@ -131,6 +172,30 @@ def test_every_epoch_draws_anew_and_every_seed(tmp_path):
     assert not all(map(torch.equal, inputs(trainer, 1), inputs(other, 1)))
 
 
+def test_a_share_sees_the_sequences_of_its_users_alone(tmp_path):
+    """Users outside of the share may have had anything: not a bit of the weights changes."""
+    interactions = data()
+    chosen = np.isin(np.arange(interactions.users), users_seen(small.config(data_fraction=0.5), interactions))
+    assert chosen.sum() == interactions.users // 2
+    others = np.repeat(~chosen, interactions.lengths)
+    items = np.where(others, interactions.item_count + 1 - interactions.items, interactions.items).astype(np.int32)
+    elsewhere = replace(interactions, items=items)
+    share = {"epochs": 2, "data_fraction": 0.5}
+    one = small.pretrained(tmp_path / "one", interactions=interactions, **share)
+    other = small.pretrained(tmp_path / "other", interactions=elsewhere, **share)
+    assert_same_tensors(one.state().weights, other.state().weights)
+    steps = math.ceil(sum(min(length - 2, 16) for length in interactions.lengths[chosen].tolist()) / 100)
+    assert one.record["cost"]["gradients"] == 2 * steps
+    assert one.recipe == PretrainRun(other.path).recipe != small.pretrained(tmp_path / "all", epochs=2).recipe
+
+
+def test_a_share_of_a_single_user_has_no_rival_segments_and_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"expected two or more users, .* got 1"):
+        small.pretrained(tmp_path / "run", data_fraction=1e-9)
+    assert not (tmp_path / "run").exists()
+    assert small.pretrained(tmp_path / "run", data_fraction=1e-9, sp=0, epochs=1).record["status"] == "finished"
+
+
 def without_attributes():
     return replace(data(), attributes=None)
 
@@ -158,6 +223,17 @@ def test_a_run_resumes_where_a_loss_never_had_a_term(tmp_path):
         status="running", config={**part.record["config"], "epochs": 3}, fingerprints=whole.record["fingerprints"]
     )
     small.assert_same_pretraining(small.pretrained(tmp_path / "part", interactions=pairs, epochs=3, resume=True), whole)
+
+
+def test_segments_alone_leave_batches_of_single_items_out(tmp_path):
+    alone = {"aap": 0, "mip": 0, "map": 0}
+    run = small.pretrained(tmp_path / "run", interactions=small.tiny(), batch_size=1, epochs=2, **alone)
+    longer = sum(max(len(row) - 3, 0) for row in small.ROWS)  # prefixes of two or more items
+    assert run.record["cost"]["gradients"] == 2 * longer
+    pairs = small.tiny(rows=[[1, 2, 3], [4, 5, 6]])
+    with pytest.raises(DataError, match="two or more training items for SP alone"):
+        small.pretrained(tmp_path / "none", interactions=pairs, **alone)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_run_is_neither_written_over_nor_resumed_as_another(unbroken):
@@ -204,7 +280,7 @@ def test_a_gradient_that_is_not_finite_is_kept_as_divergence_and_names_its_step(
     calls = itertools.count(1)
 
     def spoil(tensors):
-        if next(calls) == 4:  # two a step
+        if next(calls) == 6:  # three a step: the count of prefixes, the first pass, the second
             tensors[1].view(-1)[5] = torch.inf
 
     trainer = small.trainer(tmp_path / "run", spoil, rho=0.05)
