@@ -2,7 +2,8 @@
 
 `published.csv` holds their rows, each with its source: full ranking on the test item of leave-one-out, seen items
 masked. A data set is known by the fingerprint of its content, never by its name. The spread between rows of one model
-is code and chance, not data. Where data, model, loss or protocol differ from all rows, the book says nothing.
+is code and chance, not data. Where data, model, loss or protocol differ from all rows, or a run differs from the
+method's defaults, the book says nothing.
 """
 
 import csv
@@ -12,7 +13,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from samrec.config import Pretrained, RunConfig, make_config
+from samrec.errors import ConfigError
 from samrec.evaluation.protocol import conditions_of
+from samrec.fingerprints import fingerprint
+from samrec.pretrain_config import make_pretrain_config
 
 DATA_SETS = {  # fingerprints of the files that the S3-Rec authors published (`Interactions.fingerprint`)
     "7b08591813eef9621998958d0c4f689305d1c0e3dd22e79da8a5e54f9a2c4c81": "Beauty",
@@ -29,6 +34,7 @@ REPRODUCED: Mapping[tuple[str, str, str], Mapping[str, tuple[str, str]]] = {
 }
 MODELS = {"sasrec": "SASRec", "cl4srec": "CL4SRec", "s3rec": "S3Rec"}  # our methods by the names in the rows
 LOSSES = ("bce", "ce")  # bce: one negative a target
+FREE = ("seed", "epochs", "patience", "data")  # what a run of the published method may choose
 DIGITS = 4  # of the published numbers
 
 Verdict = Literal["inside", "above", "below"]
@@ -101,15 +107,32 @@ def look_up(
 
 
 def published_method(config: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The model and loss under which rows may speak of this configuration; no model where none may."""
-    model, loss = MODELS.get(str(config.get("method"))), str(config.get("loss"))
-    is_another = (
-        bool(config.get("sam"))
-        or loss not in LOSSES
-        or (loss == "bce" and config.get("negative_count") not in (None, 1))
-        or config.get("data_fraction") not in (None, 1)
-    )
-    return (None if is_another else model), loss
+    """The model and loss under which rows may speak of this configuration; no model where none may.
+
+    A run is the published method only if every field that decides what it learns is that method's default: all but the
+    seed, the cap on epochs, patience, and where things lie. S3-Rec's pre-training counts as such a field.
+    """
+    method, loss = str(config.get("method")), str(config.get("loss"))
+    if method not in MODELS or loss not in LOSSES:
+        return None, loss
+    pretrained = config.get("pretrained")
+    try:
+        found = make_config(**{"data": "", **config})
+        plain = make_config(data="", method=method, loss=loss, pretrained=pretrained)
+    except ConfigError:  # of a version that knows other fields, or has none of the method's own
+        return None, loss
+    is_published = _learning(found) == _learning(plain) and (found.pretrained is None or _is_plain(found.pretrained))
+    return (MODELS[method] if is_published else None), loss
+
+
+def _learning(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.model_dump().items() if name not in FREE}
+
+
+def _is_plain(pretrained: Pretrained) -> bool:
+    """Whether the pre-training was the published one, for however many epochs."""
+    plain = make_pretrain_config(data="", epochs=pretrained.epochs)
+    return pretrained.recipe == fingerprint(plain.without_seed)
 
 
 def _place(value: float, error: float, published: list[float], reproduced: tuple[str, str] | None) -> Place:

@@ -41,6 +41,7 @@ TOLD = {
     *("method", "rho", "sam", "optimizer", "momentum", "weight_decay", "l2", "asam", "asam_eta", "sam_group"),
     *("sam_dropout", "sam_users", "sam_period", "sam_between", "sam_alpha", "rho_schedule", "rho_epochs", "rho_factor"),
 }  # fields that the configuration's name may tell
+PROTOCOL_FIELDS = ("split",)  # decide what a score is a score of: no table may hold two values of them
 SWITCHES: dict[str, dict[str, Any]] = {  # what a changed field resets, unless given too: the configuration fills it in
     "rho": {"sam": False},
     "loss": {"negative_count": None, "gbce_t": None},
@@ -243,8 +244,13 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]], pretrainings: Pretr
     if not vary:
         raise ConfigError("expected fields to vary, such as rho=0,0.05,0.1, got none")
     for name, values in vary.items():
+        if name in PROTOCOL_FIELDS:
+            raise ConfigError(
+                f"expected one {name} in all runs of a study, whose scores stand in one table (--base sets it), "
+                f"got {name} to vary over {', '.join(map(str, values))}"
+            )
         if name in ("seed", "data") or name not in FIELDS:
-            known = [field for field in FIELDS if field not in ("seed", "data")]
+            known = [field for field in FIELDS if field not in ("seed", "data", *PROTOCOL_FIELDS)]
             raise ConfigError(f"expected a field out of {', '.join(known)}, got {name!r}")
         if len(values) < 2:
             raise ConfigError(f"expected at least two values of {name}, got {', '.join(map(str, values))}")

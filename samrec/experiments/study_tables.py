@@ -24,6 +24,7 @@ from samrec.experiments.study_values import StudiedRun, StudyValues
 
 COMPARED = ("HR@10", "NDCG@10")
 USERS_LEVEL = "users within these pairs of checkpoints"
+WATCHED = "NDCG@10"  # in every run's history, whatever it stops by
 BUDGETS = ("epochs", "gradients", "seconds")
 GENERALISATION = ("NDCG@10", "generalisation gap")  # what every measure is held against
 
@@ -117,14 +118,23 @@ def budgets_table(values: StudyValues) -> Table:
     """Cells at the budget of the runs they are compared with: equal epochs, equal gradients, equal time.
 
     For each pair of runs of one seed: the budget is all that `against` spent until it stopped; of the other run, the
-    best validation score (by its own stopping metric) counts among the epochs that had ended within that budget.
-    `against` counts with its best epoch. Means over seeds, and the t interval of the paired differences.
+    best validation score (by the stopping metric; NDCG@10 where the two cells stop by different ones) counts among the
+    epochs that had ended within that budget. `against` counts with its best epoch. Means over seeds, and the t interval
+    of the paired differences.
     """
+    stops_by = {cell.label: cell.config.stop_metric for cell in values.folder.study.cells}
     rows: list[dict[str, Any]] = []
     for cell in values.folder.study.cells:
         for budget in BUDGETS if cell.against else ():
-            found = [(_best_within(a, np.inf, budget), _best_within(b, _spent(a, budget), budget), _spent(a, budget))
-                     for a, b in values.pairs(cell)]  # fmt: skip
+            metric = stops_by[cell.label] if stops_by[cell.label] == stops_by[str(cell.against)] else WATCHED
+            found = [
+                (
+                    _best_within(a, np.inf, budget, metric),
+                    _best_within(b, _spent(a, budget), budget, metric),
+                    _spent(a, budget),
+                )
+                for a, b in values.pairs(cell)
+            ]
             within = [row for row in found if np.isfinite(row[1])]
             if not found:
                 continue
@@ -132,7 +142,7 @@ def budgets_table(values: StudyValues) -> Table:
             row |= {"reached": len(within), "amount": np.mean([amount for *_, amount in found])}
             differences = _floats([other - own for own, other, _ in within])
             interval = paired_seeds(differences) if len(differences) > 1 else None
-            row["metric"] = cell.config.stop_metric
+            row["metric"] = metric
             row["value_against"] = np.mean([own for own, *_ in found])
             row["value"] = np.mean([other for _, other, _ in within]) if within else np.nan
             row["difference"] = differences.mean() if within else np.nan
@@ -200,9 +210,8 @@ def _spent(run: StudiedRun, budget: str) -> float:
     return max((_cost(entry, budget) for entry in _history(run)), default=np.nan)
 
 
-def _best_within(run: StudiedRun, amount: float, budget: str) -> float:
+def _best_within(run: StudiedRun, amount: float, budget: str, metric: str) -> float:
     """The best validation score among the epochs that had ended by then; NaN if none had."""
-    metric = run.planned.config.stop_metric
     scores = [entry["validation"][metric] for entry in _history(run) if _cost(entry, budget) <= amount]
     return float(max(scores, default=np.nan))
 

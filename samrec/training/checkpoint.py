@@ -22,6 +22,8 @@ from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
+from samrec.fingerprints import fingerprint as fingerprint
+from samrec.fingerprints import without_places as without_places
 from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec

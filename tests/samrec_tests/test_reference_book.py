@@ -8,10 +8,22 @@ from samrec_tests.shared import SHARED, real_file
 from samrec.config import make_config
 from samrec.data.catalog import open_data
 from samrec.evaluation.protocol import Candidates, conditions_of
-from samrec.evaluation.reference_book import DATA_SETS, look_up
+from samrec.evaluation.reference_book import DATA_SETS, MODELS, look_up
+from samrec.fingerprints import fingerprint
+from samrec.pretrain_config import make_pretrain_config
 
 FINGERPRINTS = {name: fingerprint for fingerprint, name in DATA_SETS.items()}
 SASREC = {"method": "sasrec", "loss": "bce", "sam": False}
+
+
+def pretraining(**changes):
+    """What a run keeps of a finished pre-training: that of the defaults, or with these fields instead."""
+    made = make_pretrain_config(**{"data": "somewhere", "epochs": 30, **changes})
+    return {"run": "there", "sha256": "0" * 64, "epochs": made.epochs, "recipe": fingerprint(made.without_seed)}
+
+
+def s3rec(**changes):
+    return {"method": "s3rec", "loss": "bce", "pretrained": pretraining(**changes)}
 
 
 def conditions(data="Beauty", split="leave-one-out, test", keep_seen=False, **more):
@@ -55,7 +67,7 @@ def test_loss_and_model_choose_their_own_rows_and_sources():
     assert ce.sources == ("Li-fAngyU/sequential_rec logs",)
     toys = looked_up({**SASREC, "method": "cl4srec"}, conditions("Toys_and_Games"), HR_5=0.05, HR_10=0.07)
     assert list(toys.metrics) == ["HR@5"]  # the source has no HR@10 there
-    assert looked_up({**SASREC, "method": "s3rec"}, HR_10=0.064).metrics["HR@10"].verdict == "below"
+    assert looked_up(s3rec(), HR_10=0.064).metrics["HR@10"].verdict == "below"
 
 
 @pytest.mark.parametrize(
@@ -79,9 +91,75 @@ def test_nothing_is_said_where_anything_differs(changed):
     assert looked_up(**changed) is None
 
 
-def test_a_configuration_as_runs_keep_it_is_understood():
-    assert looked_up(make_config(data="x").model_dump()).model == "SASRec"
-    assert looked_up(make_config(data="x", rho=0.1).model_dump()) is None
+@pytest.mark.parametrize("method", ["sasrec", "cl4srec", "s3rec"])
+@pytest.mark.parametrize("free", [{}, {"seed": 7, "epochs": 20, "patience": 3, "data": "elsewhere/Beauty.txt"}])
+def test_a_run_of_the_methods_defaults_is_the_published_method(method, free):
+    own = {"pretrained": pretraining()} if method == "s3rec" else {}
+    config = make_config(**{"data": "x", "method": method, **own, **free})
+    assert looked_up(config.model_dump()).model == MODELS[method]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dropout": 0.2},
+        {"size": 32},
+        {"heads": 1},
+        {"layers": 1},
+        {"max_length": 20},
+        {"batch_size": 128},
+        {"micro_batch": 64},
+        {"learning_rate": 1e-4},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"optimizer": "adamw"},
+        {"optimizer": "adamw", "weight_decay": 0.01},
+        {"l2": 1e-5},
+        {"negatives": "s3rec"},
+        {"negative_count": 4},
+        {"loss": "gbce"},
+        {"loss": "gbce", "negative_count": 1, "gbce_t": 0.0},
+        {"loss": "sampled-softmax"},
+        {"data_fraction": 0.8},
+        {"split": "leave-last-2"},
+        {"stop_metric": "HR@10"},
+        {"sam": True},
+        {"rho": 0.1},
+        {"rho": 0.1, "asam": True},
+        {"rho": 0.1, "sam_group": "body"},
+        {"rho": 0.1, "sam_users": 64},
+        {"rho": 0.1, "sam_period": 5},
+        {"rho": 0.1, "rho_schedule": "cosine"},
+        {"method": "cl4srec", "contrast": {"weight": 0.2}},
+        {"method": "cl4srec", "contrast": {"similarity": "cosine"}},
+        {"method": "cl4srec", "dropout": 0.2},
+    ],
+    ids=str,
+)
+def test_a_run_that_differs_from_the_methods_defaults_is_not_the_published_method(changed):
+    assert looked_up(make_config(**{"data": "x", **changed}).model_dump()) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"rho": 0.1}, {"sam": True}, {"dropout": 0.2}, {"inner_sigmoid": False}, {"sp": 0}, {"aap": 1}),
+        *({"mask": 0.5}, {"batch_size": 256}, {"learning_rate": 1e-4}, {"negatives": "s3rec"}),
+    ],
+    ids=str,
+)
+def test_another_pretraining_is_not_the_published_method(changed):
+    assert looked_up(s3rec(**changed)) is None
+
+
+@pytest.mark.parametrize("free", [{"seed": 3}, {"epochs": 150}, {"data": "elsewhere"}], ids=str)
+def test_any_seed_and_length_of_the_pretraining_is(free):
+    assert looked_up(s3rec(**free)).model == "S3Rec"
+
+
+def test_a_configuration_with_fields_nobody_knows_is_not_the_published_method():
+    assert looked_up({**SASREC, "spice": 1}) is None
+    assert looked_up({**SASREC, "method": "s3rec"}) is None  # of no pre-training
 
 
 @pytest.mark.parametrize("name", list(FINGERPRINTS))
@@ -100,7 +178,8 @@ def test_the_rows_are_the_published_ones():
             method = {"SASRec": "sasrec", "CL4SRec": "cl4srec", "S3Rec": "s3rec"}.get(row["model"])
             if method is None:
                 continue
-            config = {**SASREC, "method": method, "loss": row["loss"]}
+            own = {"pretrained": pretraining()} if method == "s3rec" else {}
+            config = {**SASREC, "method": method, "loss": row["loss"], **own}
             metrics = {name: float(row[name]) for name in row if "@" in name and row[name]}
             found = look_up(config, conditions(row["dataset"]), metrics, dict.fromkeys(metrics, 1.0))
             assert found.metrics.keys() == metrics.keys()

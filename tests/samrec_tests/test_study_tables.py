@@ -21,10 +21,12 @@ from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.measure import Settings, gaps_of, generalisation_gap, measure_study, unsettled
+from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
-from samrec.experiments.study_folder import open_study
+from samrec.experiments.study_folder import define, held, open_study
 from samrec.experiments.study_tables import USERS_LEVEL, study_tables
 from samrec.experiments.study_values import read_values
+from samrec.experiments.sweep import sweep
 from samrec.experiments.table_files import as_csv, tex
 from samrec.training.checkpoint import Run
 
@@ -151,6 +153,18 @@ def test_budgets_are_the_best_epoch_within_what_the_other_run_spent(study, table
     gradients = rows["SAMRec (rho 0.05)", "gradients"]
     assert gradients["amount"] == 9  # three epochs of three steps: SAM has one epoch of six within it
     assert gradients["reached"] == 2
+
+
+def test_cells_that_stop_by_different_metrics_are_compared_by_one_that_both_have(tmp_path):
+    base = small_runs.config(data=str(small_studies.data_file(tmp_path)), epochs=2)
+    with held(tmp_path / "study"):
+        wanted = grid(base, {"stop_metric": ["NDCG@20", "HR@5"]})
+        study = define(tmp_path / "study", wanted, [1], small_runs.data().fingerprint)
+    sweep(study, data=base.data, device="cpu")
+    of = {metric: Run(study.path / f"sasrec-stop-metric-{metric}-seed-1").history() for metric in ("ndcg-20", "hr-5")}
+    own, other = (max(entry["validation"]["NDCG@10"] for entry in history) for history in of.values())
+    row = next(row for row in rows_of(study_tables(read_values(study))["budgets"]) if row["budget"] == "epochs")
+    assert (row["metric"], row["value_against"], row["value"]) == ("NDCG@10", own, other)
 
 
 @pytest.mark.parametrize("split", ["leave-one-out", "leave-last-2"])

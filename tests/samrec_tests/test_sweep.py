@@ -307,6 +307,10 @@ def test_the_list_tells_every_study_as_json_too(samrec):
         (("sweep", "--data", "data.txt", "--out", "x"), "expected a study and --data"),
         (("sweep", "radius", "--data", "data.txt", "--out", "x"), "expected a study out of"),
         (("sweep", "grid", "--data", "data.txt", "--out", "x"), "expected fields to vary"),
+        (
+            ("sweep", "grid", "--vary", "split=leave-one-out,leave-last-2", "--data", "data.txt", "--out", "x"),
+            "expected one split in all runs of a study",
+        ),
         (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "epochs"), "expected FIELD=VALUE for --base"),
         (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "seed=1"), "expected --seeds for seed"),
         (("sweep", "rho", "--data", "data.txt", "--out", "x", "--base", "epochs=0"), "epochs"),
