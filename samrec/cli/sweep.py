@@ -155,6 +155,7 @@ def _show(
              "stopped": run.record.get("stopped"), "values": dict(run.values)} for run in values.runs]  # fmt: skip
     payload = {
         "study": folder.study.name,
+        "notes": list(folder.study.notes),
         "folder": folder.path,
         "trained": [outcome.run for outcome in outcomes if outcome.worked],
         "runs": runs,
@@ -221,6 +222,7 @@ def _cost(
         "runs": len(folder.runs),
         "runs_left": len(left),
         "fields_that_vary": list(study.varies),
+        **({"notes": list(study.notes)} if study.notes else {}),
         "seconds_an_epoch_without_validation": seconds,
         "gradients_to_the_caps": sum(gradients[planned.cell] for planned in left),
         "hours_to_the_caps_at_most": round(total / workers / 3600, 3),

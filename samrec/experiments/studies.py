@@ -23,15 +23,6 @@ ASAM_RHO = 0.5  # on ASAM's own scale (Kwon et al. 2021)
 DROPOUTS = (0.0, 0.2, 0.5)
 WEIGHT_DECAYS = (0.0, 0.01, 0.1)  # times the learning rate a step
 L2S = (0.0, 1e-5, 1e-4)  # half of it times ||w||^2: with ||w|| about 100 the last adds .5 to the loss
-FAMILY: tuple[dict[str, Any], ...] = (
-    {},
-    {"rho": ASAM_RHO, "asam": True},
-    {"sam_period": 5},  # LookSAM
-    {"sam_period": 5, "sam_between": "plain"},
-    {"sam_users": 64},
-    {"sam_group": "body"},
-    {"sam_group": "embeddings"},
-)
 CONTRASTIVE = "cl4srec"
 S3REC = "s3rec"
 GRID = "grid"
@@ -84,6 +75,7 @@ class Study:
     question: str
     cells: tuple[Cell, ...]
     axis: str | None = None  # the field figures have on their horizontal axis
+    notes: tuple[str, ...] = ()  # what this base leaves out of it, and why
 
     def __post_init__(self) -> None:
         slugs = Counter(cell.slug for cell in self.cells)
@@ -158,20 +150,47 @@ def loss(base: RunConfig) -> Study:
 
 
 def weight_decay(base: RunConfig) -> Study:
-    """Does SAM still help beside decoupled weight decay, or instead of it?"""
-    return _beside("weight-decay", weight_decay, changed(base, optimizer="adamw"), "weight_decay", WEIGHT_DECAYS)
+    """Does SAM still help beside decoupled weight decay, or instead of it?
+
+    SGD and AdamW stay as they are. Adam has no such decay: it becomes AdamW, which is Adam where the decay is 0.
+    """
+    decaying = changed(base, optimizer="adamw") if base.optimizer == "adam" else base
+    return _beside("weight-decay", weight_decay, decaying, "weight_decay", (base.weight_decay, *WEIGHT_DECAYS))
 
 
 def l2(base: RunConfig) -> Study:
     """Does SAM still help beside an L2 term in the loss, or instead of it?"""
-    return _beside("l2", l2, base, "l2", L2S)
+    return _beside("l2", l2, base, "l2", (base.l2, *L2S))
 
 
 def sam_family(base: RunConfig) -> Study:
-    """Which member of SAM's family helps, and at which cost?"""
-    cells = [_cell(base, ())]
-    cells += [_cell(changed(with_sam(base), **fields), ()) for fields in FAMILY]
-    return Study("sam-family", _question(sam_family), _all_against_first(cells))
+    """Which member of SAM's family helps, and at which cost?
+
+    A member that the base cannot have, such as m-SAM with a method whose loss ties a batch together, is left out and
+    told in the study's notes.
+    """
+    cells, notes = [_cell(base, ())], []
+    for fields in family_of(base):
+        try:
+            cells.append(_cell(changed(with_sam(base), **fields), ()))
+        except ConfigError as error:
+            told = ", ".join(f"{name} {_plain(value)}" for name, value in fields.items())
+            notes.append(f"Left out, as this base cannot have it: SAM with {told} ({error}).")
+    return Study("sam-family", _question(sam_family), _all_against_first(cells), notes=tuple(notes))
+
+
+def family_of(base: RunConfig) -> tuple[dict[str, Any], ...]:
+    """What each member of SAM's family changes in SAM on this base; m-SAM climbs for a quarter of the batch."""
+    members: tuple[dict[str, Any], ...] = (
+        {},
+        {"rho": ASAM_RHO, "asam": True},
+        {"sam_period": 5},  # LookSAM
+        {"sam_period": 5, "sam_between": "plain"},
+        {"sam_users": -(-base.batch_size // 4)},
+        {"sam_group": "body"},
+        {"sam_group": "embeddings"},
+    )
+    return members if base.batch_size > 1 else tuple(fields for fields in members if "sam_users" not in fields)
 
 
 def methods(base: RunConfig, pretrainings: Pretrainings = NONE) -> Study:
@@ -231,6 +250,11 @@ def _named(name: str, base: RunConfig, vary: Mapping[str, Sequence[Any]] | None,
         raise ConfigError(f"expected fields to vary with the study {GRID!r} alone, got them with {name!r}")
     if name not in STUDIES:
         raise ConfigError(f"expected a study out of {', '.join([*STUDIES, GRID])}, got {name!r}")
+    if base.sam:
+        raise ConfigError(
+            f"expected a base without SAM for the study {name!r}, which adds it itself, got rho {base.rho:g}; {GRID} "
+            "takes any base"
+        )
     return STUDIES[name](base, pretrainings) if name in OF_METHODS else STUDIES[name](base)
 
 

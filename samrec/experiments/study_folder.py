@@ -166,7 +166,8 @@ def open_study(path: Path) -> StudyFolder:
             )
             for c in record["cells"]
         )
-        study = Study(record["study"], record["question"], cells, record["axis"])
+        notes = tuple(str(note) for note in record.get("notes", ()))
+        study = Study(record["study"], record["question"], cells, record["axis"], notes)
         return StudyFolder(path, study, tuple(record["seeds"]), record["data"])
     except (KeyError, TypeError) as error:
         raise RunError(f"cannot read the study in {path / DEFINITION}: {error!r}") from None
@@ -180,6 +181,7 @@ def _as_json(folder: StudyFolder) -> dict[str, Any]:
         "question": study.question,
         "axis": study.axis,
         "varies": list(study.varies),
+        "notes": list(study.notes),
         "cells": [
             {
                 "label": cell.label,

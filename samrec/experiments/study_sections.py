@@ -49,7 +49,8 @@ def runs_section(table: Table) -> Section:
         elif r["status"] != "finished":
             said.setdefault(f"Part of no number here yet, {r['status']}", []).append(r["run"])
     header = ("run", "cell", "seed", "best epoch", "epochs", "gradients", "seconds", "stopped by")
-    return Section("Runs", header, tuple(rows), tuple(f"{what}: {', '.join(who)}." for what, who in said.items()))
+    notes = [*(f"{what}: {', '.join(who)}." for what, who in said.items()), *table.attributes.get("notes", ())]
+    return Section("Runs", header, tuple(rows), tuple(notes))
 
 
 def scores_section(summary: Table, runs: Table) -> Section:

@@ -58,7 +58,7 @@ def runs_table(values: StudyValues) -> Table:
         "seconds": _floats([cost.get("seconds", np.nan) for cost in costs]),
         "cap": _integers([run.planned.config.epochs for run in values.runs]),
     }
-    return Table("runs", columns, _about(values))
+    return Table("runs", columns, {**_about(values), "notes": list(values.folder.study.notes)})
 
 
 def values_table(values: StudyValues) -> Table:

@@ -10,13 +10,19 @@ from landscape.memory import peak_memory_mib
 from samrec.config import RunConfig
 from samrec.data.interactions import Interactions
 from samrec.training.checkpoint import create_run
+from samrec.training.streams import torch_seed
 from samrec.training.trainer import Trainer
 
 
 def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torch.device) -> dict[str, Any]:
-    """Steps, gradients, seconds and memory of a run to its cap. Takes two steps in a folder that is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Steps, gradients, seconds and memory of a run to its cap. Takes two steps in a folder that is thrown away.
+
+    They are the run's own first steps: the same batches, negatives and dropout masks, all from its seed. The random
+    state of whoever asks is left as it was.
+    """
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=_of_cuda(device)):
         trainer = Trainer(create_run(folder, config, interactions), interactions, device=device, show=False)
+        trainer.dropout_generator.manual_seed(torch_seed(config.seed, "dropout", 1))
         batches = trainer.steps(1)
         trainer.step.take(*next(batches))
         began = time.perf_counter()
@@ -31,3 +37,7 @@ def estimate_cost(config: RunConfig, interactions: Interactions, *, device: torc
         "seconds_an_epoch_without_validation": round(trainer.step.gradients_in(steps) * seconds, 2),
         "dry_run_peak_memory_mib": round(peak_memory_mib()),
     }
+
+
+def _of_cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

@@ -1,7 +1,9 @@
 """Whole runs of SAM's family: resumed bit for bit, their cost counted, their names told apart, their misuse refused."""
 
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from samrec_tests import small_runs
@@ -11,6 +13,7 @@ from samrec.experiments.members import open_members
 from samrec.optim.schedule import Schedule
 from samrec.training.cost import estimate_cost
 from samrec.training.files import read_tensors, write_json, write_tensors
+from samrec.training.step import Step
 from samrec.training.trainer import Trainer
 
 LOOK = {"rho": 0.1, "sam_period": 2}  # an epoch has three steps: every other one begins between two climbs
@@ -96,6 +99,22 @@ def test_the_gradients_of_a_run_are_the_backward_passes_it_took(changes, gradien
     assert len(calls) == gradients * parts
     cost = estimate_cost(run.config, small_runs.data(), device=torch.device("cpu"))
     assert cost["gradients_to_the_cap"] == gradients
+
+
+@pytest.mark.parametrize("changes", [{}, {"rho": 0.1}, {"micro_batch": 10}])
+def test_a_dry_run_takes_the_runs_own_first_steps_and_touches_nobodys_random_state(changes, tmp_path, monkeypatch):
+    losses = []
+    take = Step.take
+    monkeypatch.setattr(Step, "take", lambda step, *parts: losses.append(take(step, *parts)) or losses[-1])
+    run = small_runs.trained(tmp_path / "run", epochs=1, seed=9, **changes)
+    taken, losses[:] = losses[:2], []
+    torch.random.manual_seed(5)
+    before = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
+    estimate_cost(run.config, small_runs.data(), device=torch.device("cpu"))
+    assert losses == taken
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1][1])
+    assert random.getstate() == before[2]
 
 
 def test_the_log_speaks_of_the_steps_that_climbed(tmp_path):

@@ -11,7 +11,7 @@ from samrec.config import make_config
 from samrec.data.split import nested_share
 from samrec.errors import ConfigError, DataError
 from samrec.experiments.members import methods_of, open_members
-from samrec.experiments.studies import FAMILY, LOSSES, STUDIES, changed, described_studies, grid, study_named
+from samrec.experiments.studies import LOSSES, STUDIES, changed, described_studies, family_of, grid, study_named
 from samrec.training.trainer import train
 
 BASE = make_config(data="synthetic", seed=5, epochs=100)
@@ -23,7 +23,7 @@ VARIES = {
     "weight-decay": {"rho", "sam", "epochs", "weight_decay"},
     "l2": {"rho", "sam", "epochs", "l2"},
     "loss": {"rho", "sam", "epochs", "loss", "negative_count", "gbce_t"},
-    "sam-family": {"rho", "sam", "epochs"}.union(*FAMILY),
+    "sam-family": {"rho", "sam", "epochs"}.union(*family_of(BASE)),
     "methods": {"rho", "sam", "epochs", "method", "contrast"},
 }
 OWN_BASE = {"weight-decay": {"optimizer"}}  # what a study changes in every cell
@@ -67,6 +67,56 @@ def test_sam_is_compared_with_the_same_without_it_and_has_twice_its_cap(name):
             plain = cells[cell.against].config
             assert differences(plain, cell.config) == {"rho", "sam", "epochs"}
             assert cell.config.epochs == 2 * plain.epochs
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_decay_is_studied_with_the_optimizer_asked_for(optimizer):
+    cells = study_named("weight-decay", changed(BASE, optimizer=optimizer)).cells
+    assert {cell.config.optimizer for cell in cells} == {optimizer}
+    assert [cell.config.weight_decay for cell in cells if not cell.config.sam] == [0, 0.01, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "base"),
+    [("l2", "l2", {"l2": 0.5}), ("weight-decay", "weight_decay", {"optimizer": "sgd", "weight_decay": 0.5})],
+)
+def test_the_bases_own_value_comes_first_and_is_the_baseline(name, field, base):
+    study = study_named(name, changed(BASE, **base))
+    assert getattr(study.baseline.config, field) == 0.5
+    assert len({getattr(cell.config, field) for cell in study.cells}) == 4
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_base_with_sam_is_refused_where_the_study_adds_it(name):
+    with pytest.raises(ConfigError, match=rf"expected a base without SAM for the study '{name}'.*got rho 0\.5"):
+        study_named(name, changed(BASE, rho=0.5))
+
+
+@pytest.mark.parametrize(("batch_size", "users"), [(256, 64), (30, 8), (20, 5), (5, 2), (2, 1)])
+def test_m_sam_climbs_for_a_quarter_of_the_bases_batch(batch_size, users):
+    study = study_named("sam-family", changed(BASE, batch_size=batch_size))
+    assert {cell.config.sam_users for cell in study.cells} == {None, users}
+    assert (len(study.cells), study.notes) == (8, ())
+
+
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ({"method": "cl4srec"}, "cl4srec contrasts the views of the whole batch"),
+        ({"micro_batch": 32}, "micro_batch 32 has no effect"),
+    ],
+)
+def test_a_member_that_the_base_cannot_have_is_left_out_with_a_word(base, why):
+    study = study_named("sam-family", changed(BASE, **base))
+    assert {cell.config.sam_users for cell in study.cells} == {None}
+    assert len(study.cells) == 7
+    assert len(study.notes) == 1
+    assert study.notes[0].startswith("Left out, as this base cannot have it: SAM with sam_users 64 (")
+    assert why in study.notes[0]
+
+
+def test_a_batch_of_one_user_has_no_part_to_climb_for():
+    assert len(study_named("sam-family", changed(BASE, batch_size=1)).cells) == 7
 
 
 def test_the_radii_are_the_papers_and_lie_on_one_line():

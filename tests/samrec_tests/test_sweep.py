@@ -292,6 +292,19 @@ def test_a_dry_run_tells_what_is_left_and_writes_nothing(tmp_path, samrec):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_what_a_base_leaves_out_of_a_study_is_told_in_the_plan_and_under_the_tables(tmp_path, samrec):
+    base = [text for value in (*SMALL, "epochs=1", "method=cl4srec") for text in ("--base", value)]
+    command = ["sweep", "sam-family", "--out", "study", "--data", "data.txt", "--seeds", "1", "--no-figures", *base]
+    status, out, err = samrec(*command, "--dry-run", "--json")
+    assert (status, err) == (0, "")
+    (note,) = json.loads(out)["notes"]
+    assert "sam_users 5 (cl4srec contrasts" in note
+    assert note in samrec(*command, "--dry-run")[1]
+    assert samrec(*command, "--json")[0] == 0
+    assert note in (tmp_path / "study" / "tables" / "study.md").read_text()
+    assert open_study(tmp_path / "study").study.notes == (note,)
+
+
 def test_the_list_tells_every_study_as_json_too(samrec):
     code, out, _ = samrec("sweep", "--list", "--json")
     assert code == 0
