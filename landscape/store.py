@@ -25,6 +25,7 @@ from landscape import store_refusals as refusals
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.records import Checkpoint, Eigenpairs, Provenance, Scalars, SharpnessReport, Surface, Table
+from landscape.whole_files import check_folder_of
 
 Kind = Literal["checkpoints", "surfaces", "curvature", "sharpness", "comparisons", "histories", "studies"]
 TableKind = Literal["comparisons", "histories", "studies"]
@@ -59,7 +60,7 @@ class Store:
             StoreError: it cannot be created, or what is there is no store.
         """
         resolved = Path(path).resolve()
-        files.check_folder_of(resolved)
+        check_folder_of(resolved)
         lock = files.WriterLock(resolved)
         try:
             files.path_aside(resolved).unlink(missing_ok=True)  # of a writer that was killed

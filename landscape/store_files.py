@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 
 from landscape.errors import LandscapeError, StoreError, StoreLocked
+from landscape.whole_files import write_whole
 
 FORMAT = "landscape-store"
 FORMAT_VERSION = 1
@@ -64,30 +65,10 @@ def changed(path: Path, *, create: bool = False) -> Iterator[Any]:
 
 
 def _replace(path: Path, content: memoryview) -> None:
-    aside = path_aside(path)
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        try:
-            if path.exists():
-                os.fchmod(descriptor, path.stat().st_mode & 0o777)
-            while content:
-                content = content[os.write(descriptor, content) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        aside.replace(path)
-        _synchronise_folder(path.parent)
+        write_whole(path, content, aside=path_aside(path))
     except OSError as problem:
         raise StoreError(f"cannot write {path}: {problem.strerror}; what it held is kept") from problem
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
-def check_folder_of(path: Path) -> None:
-    """Raise StoreError where the folder that a file is to lie in is not there."""
-    if not path.parent.is_dir():
-        raise StoreError(f"expected a folder {path.parent} to write {path.name} in, found none")
 
 
 def path_aside(path: Path) -> Path:
@@ -143,14 +124,6 @@ class WriterLock:
                 self.path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _synchronise_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _trouble(path: Path, problem: OSError) -> str:

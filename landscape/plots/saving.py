@@ -1,10 +1,9 @@
-"""Files that appear whole or not at all: written beside their place, synced, renamed."""
+"""Figures as files that appear whole or not at all."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from landscape.errors import StoreError
+from landscape.whole_files import check_folder_of, write_whole
 
 
 def written_aside(target: Path, content: bytes) -> Path:
@@ -13,20 +12,9 @@ def written_aside(target: Path, content: bytes) -> Path:
     Raises:
         StoreError: no folder, no permission, no space; what was there before is still there.
     """
-    if not target.parent.is_dir():
-        raise StoreError(f"expected a folder {target.parent} to write {target.name} in, found none")
-    aside: Path | None = None
+    check_folder_of(target)
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        aside = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.chmod(0o644)
-        aside.replace(target)
+        write_whole(target, content)
     except OSError as problem:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {target}: {problem.strerror}") from problem
+        raise StoreError(f"cannot write {target}: {problem.strerror or problem}") from problem
     return target

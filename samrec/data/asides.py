@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from landscape.whole_files import path_aside
 from samrec.errors import DataError
 
 
@@ -15,7 +16,7 @@ def written_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     If the block fails nothing appears and nothing is left. Put last the file by which the others are found. Raises
     DataError where the folder cannot be written.
     """
-    asides = [path.with_name(f".{path.name}.{os.getpid()}.aside") for path in paths]
+    asides = [path_aside(path) for path in paths]
     try:
         yield asides
         for aside in asides:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from landscape.whole_files import write_whole
 from samrec.data.interactions import SHORTEST, Attributes, Interactions
 from samrec.data.times_file import read_times, times_path
 from samrec.errors import DataError
@@ -192,14 +193,7 @@ def _read_attributes(path: Path, item_count: int) -> Attributes | None:
 
 
 def _write_aside(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        write_whole(path, text.encode("ascii"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

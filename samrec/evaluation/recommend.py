@@ -3,7 +3,6 @@
 A file has one row a recommendation: user, rank (from 1), item, score; users in the order asked for.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from landscape.progress import progress
+from landscape.whole_files import written_whole
 from samrec.errors import ConfigError, RunError
 from samrec.evaluation.histories import Histories
 from samrec.evaluation.own_ids import OwnIds
@@ -75,17 +75,11 @@ def write_parquet(found: Recommendations, path: Path, ids: OwnIds) -> int:
             "score": found.scores[there],
         }
     )
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
-        with aside.open("wb") as file:
+        with written_whole(path) as file:
             table.write_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
-    finally:
-        aside.unlink(missing_ok=True)
     return len(table)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.store import Store
+from landscape.whole_files import write_whole
 from samrec.errors import RunError
 
 if TYPE_CHECKING:
@@ -74,15 +75,11 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def write_markdown(path: Path, sections: Sequence[Section]) -> None:
-    """Written aside, then renamed; RunError if it cannot be."""
-    aside = path.with_name(path.name + ".aside")
+    """Whole or not at all; RunError if it cannot be."""
     try:
-        aside.write_text(markdown(sections), encoding="utf-8")
-        aside.replace(path)
+        write_whole(path, markdown(sections).encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def measure_name(measure: SharpnessMeasure) -> str:

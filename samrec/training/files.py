@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from landscape.store_files import WriterLock
+from landscape.whole_files import write_whole
 from samrec.errors import CheckpointError, NotWritable, RunError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write aside, fsync, rename. A full disk leaves the old file as it was and raises RunError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        write_whole(path, content)
     except OSError as error:
         kind = NotWritable if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else RunError
         raise kind(f"cannot write {path}: {error.strerror or error}; the file there before is unchanged") from None
-    finally:
-        with contextlib.suppress(OSError):  # a disk that is read-only has none, and says so
-            aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def test_a_full_disk_while_adding_a_group_leaves_the_store_as_it_was(study, path
 
 
 def test_a_store_that_cannot_be_created_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "write", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(StoreError, match="No space left"):
         Store.write(tmp_path / "new.h5")
     assert list(tmp_path.iterdir()) == []

@@ -83,7 +83,9 @@ def test_every_epoch_thins_another_network(tmp_path):
     assert seeds[0] != seeds[1]
 
 
-@pytest.mark.parametrize(("call", "spared"), [("fsync", 0), ("fsync", 1), ("fsync", 2), ("replace", 0), ("replace", 1)])
+@pytest.mark.parametrize(
+    ("call", "spared"), [("fsync", 0), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("replace", 0), ("replace", 1)]
+)
 def test_a_full_disk_leaves_the_old_state_and_can_be_resumed(call, spared, unbroken, tmp_path, monkeypatch):
     trainer = small_runs.trainer(tmp_path / "run", **SAM)
     trainer.epoch()
