@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from landscape.cli.running import LARGEST_SEED
+from samrec.cli.options import DataDir, DataNow, Device, Json, Threads
 
 
 class Split(StrEnum):
@@ -40,11 +41,11 @@ def evaluate(
     beyond: Annotated[
         int | None, typer.Option(min=1, help="Coverage, Gini and popularity of everybody's best so many items.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data lies now: a name or a file.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data name first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    data: DataNow = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
 ) -> None:
     """Rank every user's target against all items: HR@k, NDCG@k and MRR with standard errors.
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from samrec.cli.options import DataDir, DataNow, Device, Json, Threads
+
 if TYPE_CHECKING:
     from samrec.evaluation.own_ids import OwnIds
     from samrec.evaluation.recommend import Recommendations
@@ -21,11 +23,11 @@ def recommend(
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Recommend items of the history too, instead of leaving them out.")
     ] = False,
-    data: Annotated[str | None, typer.Option(help="Where the run's data lies now: a name or a file.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data name first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    data: DataNow = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
 ) -> None:
     """Recommend the next items: exact top-k, equal scores by lower id.
 

@@ -7,6 +7,7 @@ import typer
 
 from landscape.cli.running import LARGEST_SEED
 from samrec.cli.evaluate import Split
+from samrec.cli.options import DataDir, DataNow, Device, Json, Threads
 
 
 def robustness(
@@ -20,11 +21,11 @@ def robustness(
         int | None, typer.Option(min=1, help="Rank among so many sampled negatives instead of all items.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the noise and of sampled negatives.")] = 0,
-    data: Annotated[str | None, typer.Option(help="Where the run's data lies now: a name or a file.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data name first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    data: DataNow = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
 ) -> None:
     """Rank the same targets again with noise in what the model reads, or with its newest items alone.
 

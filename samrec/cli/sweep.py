@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.cli.running import LARGEST_SEED, emit
+from samrec.cli.options import DataDir, Device, Json
 
 if TYPE_CHECKING:
     from samrec.experiments.studies import Study
@@ -53,10 +54,10 @@ def sweep(
     ] = False,
     figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
     list_studies: Annotated[bool, typer.Option("--list", help="Tell the named studies and their questions.")] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_dir: DataDir = None,
+    device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run a study: every setting over every seed, then its tables and figures.
 

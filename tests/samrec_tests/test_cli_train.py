@@ -14,8 +14,8 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 from samrec_tests import small_runs
+from samrec_tests.commands import samrec_in
 
-from samrec.cli.main import main
 from samrec.config import RunConfig
 from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
 from samrec.training.checkpoint import Run
@@ -28,17 +28,8 @@ SMALL = ["--size", "8", "--layers", "1", "--max-length", "16", "--batch-size", "
 @pytest.fixture
 def samrec(tmp_path, monkeypatch, capsys):
     """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
     write_s3rec_text(small_runs.data(), tmp_path / "data.txt")
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return command
+    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def train_arguments(*more, out="run", epochs=2):

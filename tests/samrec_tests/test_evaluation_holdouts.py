@@ -1,13 +1,12 @@
 """Everything of evaluation under other holdouts, and the user's own ids from a raw log to recommendations."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
+from samrec_tests.commands import samrec_in
 from samrec_tests.tiny_models import scores_in_a_loop, some_interactions, some_model
 
-from samrec.cli.main import main
 from samrec.data.holdout import parse_holdout
 from samrec.evaluation.beyond_accuracy import beyond_accuracy
 from samrec.evaluation.evaluate import evaluate_model, ranks_of
@@ -68,7 +67,7 @@ def test_strata_lists_and_sampled_negatives_count_targets(parts):
 
 
 def test_own_ids_from_a_raw_log_to_recommendations_and_back(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+    samrec = samrec_in(tmp_path, monkeypatch, capsys)
     rng = np.random.default_rng(0)
     lines = [
         f"user-{user},item-{item:02d},{1_500_000_000 + 86_400 * place + user}"
@@ -76,14 +75,6 @@ def test_own_ids_from_a_raw_log_to_recommendations_and_back(tmp_path, monkeypatc
         for place, item in enumerate(rng.permutation(12)[:8])
     ]
     (tmp_path / "log.csv").write_text("\n".join(["user,item,timestamp", *lines]) + "\n")
-
-    def samrec(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
     assert samrec("data", "prepare", "log.csv", "--k", 1, "--out", ".", "--name", "mine")[0] == 0
     small = ["--size", 8, "--layers", 1, "--max-length", 8, "--epochs", 1, "--split", "leave-last-2"]
     assert samrec("train", "--data", "mine.txt", "--out", "run", *small)[0] == 0

@@ -1,16 +1,19 @@
 """Fine-tuning starts with exactly the pre-trained tensors, or not at all."""
 
 import json
+<<<<<<< HEAD
 import sys
 from typing import Literal, get_args, get_origin
+=======
+>>>>>>> 3feac72 (Say once: options of commands, the rule that rho means SAM, commands in tests)
 
 import pytest
 import torch
 from samrec_tests import small_pretraining, small_runs
+from samrec_tests.commands import samrec_in
 from samrec_tests.small_runs import assert_same_runs, assert_same_tensors, data
 from samrec_tests.test_cli_train import SMALL, assert_one_line
 
-from samrec.cli.main import main
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.objective import load
@@ -221,17 +224,8 @@ def test_a_method_and_its_pre_training_come_together(first):
 @pytest.fixture
 def samrec(tmp_path, monkeypatch, capsys):
     """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
     write_s3rec_text(data(), tmp_path / "data.txt")
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return command
+    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 MODEL = ["--data", "data.txt", *SMALL[: SMALL.index("--batch-size")], "--device", "cpu"]

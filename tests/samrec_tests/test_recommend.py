@@ -1,15 +1,14 @@
 """`samrec recommend`, `evaluate` and `robustness` from the command line, and the files and ids they take."""
 
 import json
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 from samrec_tests import small_runs
+from samrec_tests.commands import samrec_in
 from samrec_tests.tiny_models import some_interactions, some_model
 
-from samrec.cli.main import main
 from samrec.data.s3rec_text import write_s3rec_text
 from samrec.errors import DataError
 from samrec.evaluation.evaluate import read_evaluation
@@ -42,16 +41,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def samrec(place, monkeypatch, capsys):
     """Run the command in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(place)
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return command
+    return samrec_in(place, monkeypatch, capsys)
 
 
 def assert_one_line(outcome, *words):

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import torch
 from samrec_tests import small_runs, small_studies
+from samrec_tests.commands import samrec_in
 
 from landscape.errors import WorkerDied
-from samrec.cli.main import main
 from samrec.data.s3rec_text import write_s3rec_text
 from samrec.errors import ConfigError, RunError
 from samrec.evaluation.evaluate import read_evaluation
@@ -35,17 +35,8 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def samrec(tmp_path, monkeypatch, capsys):
     """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
     small_studies.data_file(tmp_path)
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return command
+    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def arguments(*more, out="study", epochs=2, rho="0,0.05", seeds="1,2"):
