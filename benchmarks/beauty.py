@@ -6,7 +6,6 @@ be running: two threads on two cores lose far more than half of their speed to a
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matmuls import matmuls
+from on_beauty import CLOCKS, new_trainer, options_of, train_epoch, verdict
 from padded import PaddedBatch, pad, padded_scores
 from timing import Table, side_by_side
 from torch import Tensor
@@ -38,42 +38,28 @@ from samrec.models.losses import binary_cross_entropy
 from samrec.models.sasrec import SASRec
 from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import create_run
-from samrec.training.trainer import Trainer
 
 PADDED_CHUNK = 256  # users: of 128, 256, 512 and 1024 the fastest for the padded loss and gradient
 POINTS = 12  # of a surface, enough to see a pool at its pace
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="../shared/data/Beauty.txt", help="Beauty in the S3-Rec text format")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = options_of(__doc__, SECTIONS, threads=2)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: this process's own time")
-    parser.add_argument("--only", choices=SECTIONS, nargs="*", default=list(SECTIONS))
     parser.add_argument("--ranking-alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.ranking_alone:
         return ranking_alone(options.data)
     options.clock = CLOCKS[options.clock]
-    load = os.getloadavg()[0]
-    print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.repeats}, load {load:.1f}\n")
-    table = Table()
-    table.head()
-    interactions = open_data(options.data)
-    for name in options.only:
-        SECTIONS[name](table, interactions, options)
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return verdict(SECTIONS, options)
 
 
 def training(table: Table, interactions: Interactions, options: argparse.Namespace) -> None:
     """Epochs: ours, padded, the matmuls, and with SAM."""
     with tempfile.TemporaryDirectory() as folder:
-        ours = make_trainer(folder, interactions, options.data, rho=0.0)
-        sam = make_trainer(folder, interactions, options.data, rho=0.1)
+        ours = new_trainer(Path(folder) / "plain", interactions, options.data)
+        sam = new_trainer(Path(folder) / "sam", interactions, options.data, rho=0.1)
         padded = PaddedTrainer(interactions)
         compare_steps(table, interactions)
         shapes = [tuple(example.batch.items.shape) for example in ours.examples(1)]
@@ -91,17 +77,6 @@ def training(table: Table, interactions: Interactions, options: argparse.Namespa
     table.at_most("training epoch / padded", seconds["ours"] / seconds["padded"], 0.2, "", told)
     table.at_most("training epoch / matmuls", seconds["ours"] / seconds["matmuls"], 6, "")
     table.at_most("SAM epoch / SASRec epoch", seconds["SAM"] / seconds["ours"], 2.1, "")
-
-
-def make_trainer(folder: str, interactions: Interactions, data: str, *, rho: float) -> Trainer:
-    run = create_run(Path(folder) / f"rho-{rho:g}", make_config(data=data, rho=rho), interactions)
-    return Trainer(run, interactions, show=False)
-
-
-def train_epoch(trainer: Trainer) -> None:
-    trainer.model.train()
-    for example in trainer.examples(1):
-        trainer.step.take(example)
 
 
 class PaddedTrainer:

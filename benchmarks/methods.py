@@ -12,37 +12,23 @@ import time
 from pathlib import Path
 
 import torch
+from on_beauty import new_trainer, options_of, train_epoch, verdict
 from timing import Table, side_by_side
 
 from landscape.memory import peak_memory_mib
-from samrec.config import make_config
-from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.models.fused_cross_entropy import fused_cross_entropy
 from samrec.models.losses import cross_entropy
-from samrec.training.checkpoint import create_run
-from samrec.training.trainer import Trainer
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="../shared/data/Beauty.txt", help="Beauty in the S3-Rec text format")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=SECTIONS, nargs="*", default=list(SECTIONS))
+    parser = options_of(__doc__, SECTIONS, threads=1)
     parser.add_argument("--memory-alone", nargs=2, metavar=("LOSS", "TOKENS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_alone:
         return memory_alone(options.memory_alone[0], int(options.memory_alone[1]))
-    print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.repeats}\n")
-    table = Table()
-    table.head()
-    interactions = open_data(options.data)
-    for name in options.only:
-        SECTIONS[name](table, interactions, options)
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return verdict(SECTIONS, options)
 
 
 def sam_family(table: Table, interactions: Interactions, options: argparse.Namespace) -> None:
@@ -80,11 +66,7 @@ def epochs_of(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainers = {
-            name: Trainer(
-                create_run(Path(folder) / str(place), make_config(data=options.data, **changes), interactions),
-                interactions,
-                show=False,
-            )
+            name: new_trainer(Path(folder) / str(place), interactions, options.data, **changes)
             for place, (name, changes) in enumerate(variants.items())
         }
         seconds = side_by_side(
@@ -97,12 +79,6 @@ def epochs_of(
             table.at_most(f"{name}: epoch / SASRec epoch", value / seconds["SASRec"], bars[name], "", f"{value:.2f} s")
         else:
             table.row(f"{name}: epoch / SASRec epoch", f"{value / seconds['SASRec']:.3g} ({value:.2f} s)")
-
-
-def train_epoch(trainer: Trainer) -> None:
-    trainer.model.train()
-    for parts in trainer.steps(1):
-        trainer.step.take(*parts)
 
 
 def memory(table: Table, interactions: Interactions, options: argparse.Namespace) -> None:

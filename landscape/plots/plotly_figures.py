@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
-from landscape.plots.plotly_page import DASHES, SYMBOLS, axis_of, faint, finished, grid_of, save
+from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
@@ -32,18 +32,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
     for index, line in enumerate(data.lines):
         colour = style.colour(index)
         if line.low is not None and line.high is not None:
-            for side, fill in ((line.low, None), (line.high, "tonexty")):
-                figure.add_scatter(
-                    x=line.x,
-                    y=side,
-                    mode="lines",
-                    line={"width": 0},
-                    fill=fill,
-                    fillcolor=faint(colour),
-                    hoverinfo="skip",
-                    showlegend=False,
-                    legendgroup=line.label,
-                )
+            add_band(figure, line.x, line.low, line.high, colour, showlegend=False, legendgroup=line.label)
         figure.add_scatter(
             x=line.x,
             y=line.y,

@@ -5,13 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from landscape.errors import InvalidArgument
 from landscape.plots.saving import written_aside
 from landscape.plots.scale import Scale
 from landscape.plots.style import Style
 
+Numbers = NDArray[np.float64]
 DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
 MARKUP = re.compile(r"<(?!/?(?:b|br|extra|i|sub|sup)>)")  # all but the tags drawers write themselves
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
@@ -45,6 +48,21 @@ def grid_of(panels: int, style: Style) -> tuple[int, int]:
     """How many columns and rows so many panels take."""
     columns = style.columns(panels)
     return columns, math.ceil(panels / columns)
+
+
+def add_band(figure: go.Figure, x: Numbers, low: Numbers, high: Numbers, colour: str, **shared: Any) -> None:
+    """A band in a faint colour; `shared` is said to plotly of both its edges."""
+    for side, fill in ((low, None), (high, "tonexty")):
+        figure.add_scatter(
+            x=x,
+            y=side,
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor=faint(colour),
+            hoverinfo="skip",
+            **shared,
+        )
 
 
 def faint(colour: str) -> str:

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import Trend, TrendsData
-from landscape.plots.plotly_page import DASHES, SYMBOLS, axis_of, faint, finished, grid_of
+from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of
 from landscape.plots.style import PAPER, Style
 
 
@@ -59,17 +59,7 @@ def _add_trend(figure: go.Figure, trend: Trend, style: Style, place: dict[str, i
     colour = style.colour(trend.group)
     shared = {"showlegend": False, "legendgroup": str(trend.group), **place}
     if trend.low is not None and trend.high is not None:
-        for side, fill in ((trend.low, None), (trend.high, "tonexty")):
-            figure.add_scatter(
-                x=trend.x,
-                y=side,
-                mode="lines",
-                line={"width": 0},
-                fill=fill,
-                fillcolor=faint(colour),
-                hoverinfo="skip",
-                **shared,
-            )
+        add_band(figure, trend.x, trend.low, trend.high, colour, **shared)
     if len(trend.x):
         figure.add_scatter(
             x=trend.x,
