@@ -3,20 +3,19 @@
 `load` opens a run folder for `landscape` (its loader is the target `samrec:RUN`); `SequenceObjective` is the same for
 any live model and interactions. It is the loss of recommending: of a CL4SRec run without the contrast, which
 ties users to the batch they are in. A unit is a user. Negatives are drawn once from a seed; dropout is off; L2 terms
-are no part of it. Users are sorted by length and packed into rows whose width, chosen for each chunk, leaves the fewest
-empty slots: on Beauty over 98 % of what is computed is a real token.
+are no part of it. `user_chunks` lays the users out.
 """
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
@@ -26,11 +25,9 @@ from landscape.errors import NonFiniteLoss
 from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
 from samrec.config import OWN_OPTIONS
-from samrec.data.batches import PackedBatch, first_fit, length_sorted_groups, pack
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, part_name
 from samrec.data.interactions import Interactions
-from samrec.data.negatives import NegativeSampler
-from samrec.data.split import evaluation_sequences, seen_items, training_sequences
+from samrec.data.split import evaluation_sequences, seen_items
 from samrec.errors import ConfigError, NonFiniteScores
 from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
@@ -38,23 +35,9 @@ from samrec.models.losses import Loss, loss_named
 from samrec.models.sasrec import SASRec, gathered
 from samrec.row_groups import BLOCKS, row_groups
 from samrec.training.checkpoint import Run
-
-TOKENS = 4096  # a chunk; on Beauty 2,048 to 8,192 were equal within noise, 16,384 slower
-SCORES = 1 << 23  # at most this many scores a chunk, or entries of candidates looked up: 32 MiB in float32
+from samrec.user_chunks import TOKENS, UserChunk, user_chunks
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class UserChunk:
-    """Some users' sequences, packed, with what is scored at each of their tokens."""
-
-    batch: PackedBatch
-    targets: Int[Tensor, " T"]
-    candidates: Int[Tensor, "T candidates"] | None  # the target first, then negatives; None: every item
-    counts: Float[Tensor, " units"]  # targets of each user
-    users: Integers  # who the units are: indices into the interactions
-    drawable: Int[Tensor, " T"]  # how many items a negative of the token could be
 
 
 class SequenceObjective:
@@ -103,26 +86,22 @@ class SequenceObjective:
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
         self._loss = loss_named(loss, item_count=interactions.item_count, negative_count=negative_count, gbce_t=gbce_t)
-        items, offsets, targets, owners = _sequences(interactions, split, model.max_length, holdout)
+        self.users, self.chunks = user_chunks(
+            interactions,
+            split,
+            max_length=model.max_length,
+            size=model.size,
+            users=users,
+            seed=seed,
+            negative_count=self._loss.negatives,
+            negatives=negatives,
+            tokens=tokens,
+            device=self.device,
+            holdout=holdout,
+        )
         self._metrics_split = metrics_split or ("test" if split == "train" else split)
         if self._metrics_split not in ("validation", "test"):
             raise ConfigError(f"expected metrics on validation or test, got {metrics_split!r}")
-        chosen = _chosen(np.flatnonzero(np.diff(offsets)), users, seed)
-        self.users = owners[chosen]
-        candidates = None
-        looked_up = interactions.item_count  # numbers a token
-        sampler = NegativeSampler(interactions, rule=cast(Any, negatives), holdout=holdout)
-        token_users = np.repeat(owners, _counts(offsets, split))
-        if self._loss.negatives:
-            drawn = sampler.draw(np.random.default_rng(seed), token_users, size=self._loss.negatives)
-            candidates = np.concatenate([targets[:, None], drawn], axis=1)
-            looked_up = candidates.shape[1] * model.size
-        tokens = max(1, min(tokens, SCORES // looked_up))
-        drawable = sampler.drawable(token_users)
-        self.chunks = [
-            self._chunk(items, offsets, targets, candidates, drawable, owners, chosen[group], split)
-            for group in length_sorted_groups(np.diff(offsets)[chosen], tokens)
-        ]
         shapes = {name: weight.shape for name, weight in self.weights.items()}
         self.layout = Layout(
             shapes,
@@ -138,7 +117,7 @@ class SequenceObjective:
             **_settings_of(self._loss, gbce_t),
             "split": part_name(holdout, split),
             "metrics_split": self._metrics_split,
-            "users": len(chosen),
+            "users": len(self.users),
             "targets": int(sum(len(chunk.targets) for chunk in self.chunks)),
             "seed": seed,
         }
@@ -194,35 +173,6 @@ class SequenceObjective:
         kept = gathered(sequences.items, sequences.offsets, rows)
         chosen = _HeldOut(*kept, sequences.targets[rows], sequences.users[rows])
         return chosen, gathered(seen[0], seen[1], rows)
-
-    def _chunk(
-        self,
-        items: Integers,
-        offsets: Integers,
-        targets: Integers,
-        candidates: Integers | None,
-        drawable: Integers,
-        owners: Integers,
-        members: Integers,
-        split: str,
-    ) -> UserChunk:
-        inputs, starts = gathered(items, offsets, members)
-        max_length = self._model.max_length
-        batch = pack(inputs, starts, max_length=max_length, width=tightest_width(np.diff(starts), max_length))
-        if split == "train":
-            places = np.repeat(offsets[members] - starts[:-1], np.diff(starts)) + np.arange(starts[-1])
-        else:  # only the newest token of a sequence has a target
-            batch = replace(batch, slots=batch.last, sequence=torch.arange(len(members)))
-            places = members
-        counts = torch.bincount(batch.sequence, minlength=len(members)).double()
-        return UserChunk(
-            batch.to(self.device),
-            torch.from_numpy(targets[places]).to(self.device),
-            None if candidates is None else torch.from_numpy(candidates[places]).to(self.device),
-            counts.to(self.device),
-            owners[members],
-            torch.from_numpy(drawable[places]).to(self.device),
-        )
 
 
 def load(
@@ -309,14 +259,6 @@ def parse_where(where: str) -> tuple[Path, str]:
     return Path(folder), which
 
 
-def tightest_width(lengths: Integers, max_length: int) -> int:
-    """The width, from the longest sequence up, that leaves the fewest empty slots; the smallest of equal ones."""
-    longest = int(lengths.max())
-    widths = np.arange(longest, max(longest, max_length) + 1)
-    slots = [(int(first_fit(lengths[None, :], int(width))[0].max()) + 1) * int(width) for width in widths]
-    return int(widths[int(np.argmin(slots))])
-
-
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
     items: Integers
@@ -325,37 +267,9 @@ class _HeldOut:
     users: Integers
 
 
-def _sequences(
-    interactions: Interactions, split: str, max_length: int, holdout: Holdout
-) -> tuple[Integers, Integers, Integers, Integers]:
-    """Inputs, offsets, targets (a token's each in training, a sequence's each otherwise) and users."""
-    if split == "train":
-        found = training_sequences(interactions, max_length=max_length, holdout=holdout)
-    elif split in ("validation", "test"):
-        found = evaluation_sequences(interactions, cast(Any, split), max_length=max_length, holdout=holdout)
-    else:
-        raise ConfigError(f"expected a split out of train, validation, test, got {split!r}")
-    return found.items, found.offsets, found.targets, found.users
-
-
 def _settings_of(loss: Loss, gbce_t: float | None) -> dict[str, Any]:
     """What a loss's name alone does not say."""
     if loss.negatives is None or (loss.name, loss.negatives) == ("bce", 1):
         return {}
     t = {"gbce_t": OWN_OPTIONS["gbce"]["gbce_t"] if gbce_t is None else gbce_t} if loss.name == "gbce" else {}
     return {"negative_count": loss.negatives, **t}
-
-
-def _counts(offsets: Integers, split: str) -> Integers:
-    lengths = np.diff(offsets)
-    return lengths if split == "train" else np.ones_like(lengths)
-
-
-def _chosen(usable: Integers, users: int | None, seed: int) -> Integers:
-    """The sequences that take part: all usable ones, or a random subset, in ascending order."""
-    if users is None:
-        return usable
-    if not 1 <= users <= len(usable):
-        raise ConfigError(f"expected between 1 and {len(usable):,} users, got {users:,}")
-    drawn = np.random.default_rng([seed, 1]).choice(usable, users, replace=False)
-    return np.sort(drawn)

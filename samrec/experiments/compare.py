@@ -201,33 +201,18 @@ def _curvature_and_sharpness(
     name = member.name
     objective = open_objective(member, options, loss, options.users, interactions)
     store.add_checkpoint(described(member, checkpoint_record(objective, name), evaluation))
+    shared: dict[str, Any] = {"name": name, "checkpoint": name, "seed": options.seed, "command": command}
     pairs = store.eigenpairs(name) if name in store.names("curvature") else None
     report = store.sharpness(name) if name in store.names("sharpness") else None
     if pairs is None or _wants_more(pairs, options):
-        pairs = eigenpairs_of(
-            objective,
-            name=name,
-            checkpoint=name,
-            seed=options.seed,
-            tolerance=options.tolerance,
-            max_products=options.max_products,
-            command=command,
-        )
+        pairs = eigenpairs_of(objective, tolerance=options.tolerance, max_products=options.max_products, **shared)
         try:
             store.add_eigenpairs(pairs)
             report = None
         except StoreMismatch:  # more was allowed and less came of it: what is held stays
             pairs = store.eigenpairs(name)
     if report is None or not same_objective(report.provenance, provenance(objective)):
-        report = sharpness_report(
-            objective,
-            name=name,
-            checkpoint=name,
-            pairs=options.sharpness_pairs,
-            seed=options.seed,
-            eigenpairs=pairs,
-            command=command,
-        )
+        report = sharpness_report(objective, pairs=options.sharpness_pairs, eigenpairs=pairs, **shared)
         store.add_sharpness(report)
     return [f"{name} {label}" for label, settled in zip(pairs.labels, pairs.converged, strict=True) if not settled]
 

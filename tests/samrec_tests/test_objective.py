@@ -14,7 +14,8 @@ from landscape.objective import check_frozen, gradient_at, loss_at
 from samrec.data.interactions import Interactions
 from samrec.errors import ConfigError
 from samrec.models.sasrec import SASRec
-from samrec.objective import SequenceObjective, parse_where, tightest_width
+from samrec.objective import SequenceObjective, parse_where
+from samrec.user_chunks import tightest_width
 
 ITEMS = 40
 LOSSES = {
