@@ -188,6 +188,12 @@ def loss_options(loss: str, **given: int | float | None) -> dict[str, int | floa
     return {name: own.get(name) if value is None else value for name, value in given.items()}
 
 
+def loss_facts(loss: str, **given: int | float | None) -> dict[str, int | float]:
+    """What a loss's name alone does not say of it; BCE with one negative goes without saying."""
+    found = {name: value for name, value in loss_options(loss, **given).items() if value is not None}
+    return {} if (loss, found) == ("bce", OWN_OPTIONS["bce"]) else found
+
+
 def make_config(**values: Any) -> RunConfig:
     """Validate, with one clear line for the first thing that is wrong."""
     try:

@@ -24,14 +24,14 @@ from landscape.devices import choose_device
 from landscape.errors import NonFiniteLoss
 from landscape.objective import Recipe
 from landscape.parameters import Layout, Params
-from samrec.config import OWN_OPTIONS
+from samrec.config import OWN_OPTIONS, loss_facts
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout, part_name
 from samrec.data.interactions import Interactions
 from samrec.data.split import evaluation_sequences, seen_items
 from samrec.errors import ConfigError, NonFiniteScores
 from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
-from samrec.models.losses import Loss, loss_named
+from samrec.models.losses import loss_named
 from samrec.models.sasrec import SASRec, gathered
 from samrec.row_groups import BLOCKS, row_groups
 from samrec.training.checkpoint import Run
@@ -114,7 +114,7 @@ class SequenceObjective:
             "data_name": interactions.name,
             "loss": loss,
             "negatives": negatives if self._loss.negatives else None,
-            **_settings_of(self._loss, gbce_t),
+            **loss_facts(loss, negative_count=negative_count, gbce_t=gbce_t),
             "split": part_name(holdout, split),
             "metrics_split": self._metrics_split,
             "users": len(self.users),
@@ -265,11 +265,3 @@ class _HeldOut:
     offsets: Integers
     targets: Integers
     users: Integers
-
-
-def _settings_of(loss: Loss, gbce_t: float | None) -> dict[str, Any]:
-    """What a loss's name alone does not say."""
-    if loss.negatives is None or (loss.name, loss.negatives) == ("bce", 1):
-        return {}
-    t = {"gbce_t": OWN_OPTIONS["gbce"]["gbce_t"] if gbce_t is None else gbce_t} if loss.name == "gbce" else {}
-    return {"negative_count": loss.negatives, **t}

@@ -23,7 +23,7 @@ def compare(
     metric: Annotated[list[str] | None, typer.Option(help="Also measure it at each point, such as ndcg@10.")] = None,
     loss: Annotated[
         str | None,
-        typer.Option(help="bce, gbce, sampled-softmax or ce; the runs' own by default, ce where those differ."),
+        typer.Option(help="bce, gbce, sampled-softmax or ce; the one all runs were trained with by default, else ce."),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
     max_products: Annotated[int, typer.Option(help="Hessian products at most, for each eigenvalue.")] = 500,
@@ -91,7 +91,8 @@ def show(comparison: "Comparison", *, as_json: bool) -> None:
     write_markdown(tables, sections)
     report = write_report(comparison.store)
     places: dict[str, Any] = {"store": comparison.store, "tables": tables, "report": report, "figures": figures}
-    emit(as_json, {**places, "unsettled": comparison.unsettled, **found}, rich_tables(sections))
+    told = {"unsettled": comparison.unsettled, "measured_on": comparison.measured_on.record}
+    emit(as_json, {**places, **told, **found}, rich_tables(sections))
     if not as_json:
         print(f"store    {comparison.store}\ntables   {tables}\nfigures  {figures[0].parent}\nreport   {report}")
     if comparison.unsettled:
@@ -107,4 +108,6 @@ def _rows(table: Any) -> list[Any]:
 def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} ({what})" for name, what in value.items())
+    if isinstance(value, str):
+        return value
     return f"{value:,.3g}" if isinstance(value, float) else f"{value:,}"

@@ -41,7 +41,8 @@ def sweep(
     robust: Annotated[bool, typer.Option("--robust", help="Also rank on noisy and on shortened histories.")] = False,
     users: Annotated[int, typer.Option(min=1, help="Users for curvature and sharpness.")] = 2048,
     loss: Annotated[
-        str | None, typer.Option(help="Loss for curvature and sharpness; the runs' own, ce where theirs differ.")
+        str | None,
+        typer.Option(help="Loss for curvature and sharpness; the one all runs are trained with by default, else ce."),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
     max_products: Annotated[int, typer.Option(min=1, help="Hessian products at most, for each eigenvalue.")] = 500,
@@ -127,12 +128,13 @@ def _wanted(
     from samrec.experiments.studies import FIELDS, S3REC, study_named
 
     fields: dict[str, Any] = {}
-    for text in base:
-        name, value = _assignment(text, "--base")
+    for name, value in _assignments(base, "--base").items():
         if name in ("data", "seed"):
-            raise ConfigError(f"expected --{'data' if name == 'data' else 'seeds'} for {name}, got --base {text}")
+            raise ConfigError(
+                f"expected --{'data' if name == 'data' else 'seeds'} for {name}, got --base {name}={value}"
+            )
         fields[name] = _value(value)
-    grid = {name: [_value(v) for v in values.split(",")] for name, values in (_assignment(v, "--vary") for v in vary)}
+    grid = {name: [_value(v) for v in values.split(",")] for name, values in _assignments(vary, "--vary").items()}
     where = str(Path(data).resolve()) if Path(data).is_file() else data
     interactions = open_data(data, data_dir=data_dir)
     shape = {name: fields.get(name, FIELDS[name].default) for name in ("size", "heads", "layers", "max_length")}
@@ -164,6 +166,7 @@ def _show(
         "files": [*tables, *drawn],
         "failed": {outcome.run: outcome.message for outcome in outcomes if outcome.status == "failed"} | failures,
         "unsettled": values.unsettled,
+        "measured_on": values.measured_loss.record if values.measured_loss else None,
     }
     emit(as_json, payload, rich_tables(sections))
     if not as_json:
@@ -232,20 +235,30 @@ def _cost(
 
 def _seeds(text: str) -> list[int]:
     from samrec.errors import ConfigError
+    from samrec.experiments.study_folder import check_seeds
 
     try:
-        return [int(part) for part in text.split(",")]
+        seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"expected whole numbers separated by commas for --seeds, got {text!r}") from None
+    check_seeds(seeds)
+    return seeds
 
 
-def _assignment(text: str, option: str) -> tuple[str, str]:
+def _assignments(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Values by field, each named once."""
     from samrec.errors import ConfigError
 
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise ConfigError(f"expected FIELD=VALUE for {option}, got {text!r}")
-    return name.strip().replace("-", "_"), value
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sign or not name:
+            raise ConfigError(f"expected FIELD=VALUE for {option}, got {text!r}")
+        if name in found:
+            raise ConfigError(f"expected each field once for {option}, got {name}={found[name]} and {name}={value}")
+        found[name] = value
+    return found
 
 
 def _value(text: str) -> Any:

@@ -29,6 +29,7 @@ from samrec.errors import ConfigError
 from samrec.evaluation.evaluate import Evaluation, evaluate_run
 from samrec.evaluation.metrics import metric_name
 from samrec.experiments.comparison_tables import differences_table, history_table, runs_table, scores_table
+from samrec.experiments.measured_loss import MeasuredLoss, measured_loss
 from samrec.experiments.members import Member, open_members
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
@@ -53,7 +54,7 @@ class Options:
     users: int | None = 2048  # for curvature and sharpness; surfaces and scores take all
     surface_users: int | None = None  # all by default
     metrics: tuple[str, ...] = ()  # at every point of the surface
-    loss: str | None = None  # the runs' own, or "ce" where theirs differ
+    loss: str | None = None  # see `measured_loss`
     workers: int = 1  # processes that measure points; 1 is this one
     seed: int = 0  # users, negatives, directions, starts, noise, bootstrap
     device: str = "auto"
@@ -90,6 +91,7 @@ class Comparison:
     store: Path
     members: tuple[Member, ...]
     unsettled: tuple[str, ...]  # eigenpairs that did not reach the tolerance, as "run lambda_min"
+    measured_on: MeasuredLoss
 
 
 def compare_runs(
@@ -116,7 +118,7 @@ def compare_runs(
     options = options or Options()
     members = open_members(folders)
     interactions = members[0].run.data(options.data)
-    loss = options.loss or _common_loss(members)
+    loss = loss_of(members, options)
     executor = make_executor(options.workers)
     unsettled: list[str] = []
     with Store.write(out) as store:
@@ -143,28 +145,31 @@ def compare_runs(
                 executor=executor,
                 command=command,
             )
-    return Comparison(out, tuple(members), tuple(unsettled))
+    return Comparison(out, tuple(members), tuple(unsettled), loss)
 
 
 def open_objective(
-    member: Member, options: Options, loss: str | None, users: int | None, interactions: Interactions
+    member: Member, options: Options, loss: MeasuredLoss, users: int | None, interactions: Interactions
 ) -> SequenceObjective:
     """The frozen loss of one run on the users all runs share."""
     usable = int(np.count_nonzero(interactions.lengths > 3))
     users = None if users is None or users >= usable else users
     return load(
-        f"{member.run.path}@best", users=users, loss=loss, seed=options.seed, device=options.device, data=options.data
+        f"{member.run.path}@best",
+        users=users,
+        **loss.options,
+        seed=options.seed,
+        device=options.device,
+        data=options.data,
     )
 
 
-def _common_loss(members: Sequence[Member]) -> str | None:
-    """None, each run's own, where they are one loss with one number of negatives."""
-    configs = [member.run.config for member in members]
-    losses = {(config.loss, config.negative_count, config.gbce_t) for config in configs}
-    return None if len(losses) == 1 else "ce"
+def loss_of(members: Sequence[Member], options: Options) -> MeasuredLoss:
+    """What curvature, sharpness and surfaces are measured on."""
+    return measured_loss([member.run.config.model_dump() for member in members], options.loss)
 
 
-def _check(store: Store, member: Member, interactions: Interactions, loss: str | None, options: Options) -> None:
+def _check(store: Store, member: Member, interactions: Interactions, loss: MeasuredLoss, options: Options) -> None:
     """Refuse, before anything is measured, a store that holds something else under this run's name."""
     kinds = [kind for kind in ("checkpoints", "curvature", "sharpness") if member.name in store.names(kind)]
     if kinds:
@@ -193,7 +198,7 @@ def _curvature_and_sharpness(
     member: Member,
     evaluation: Evaluation,
     interactions: Interactions,
-    loss: str | None,
+    loss: MeasuredLoss,
     options: Options,
     command: str,
 ) -> list[str]:
@@ -237,7 +242,7 @@ def cost_of_comparison(folders: Sequence[Path], options: Options) -> dict[str, A
     """What `compare_runs` would take, from one loss and one product on this machine; nothing is written."""
     members = open_members(folders)
     interactions = members[0].run.data(options.data)
-    loss = options.loss or _common_loss(members)
+    loss = loss_of(members, options)
     everyone = open_objective(members[0], options, loss, options.surface_users, interactions)
     some = open_objective(members[0], options, loss, options.users, interactions)
     loss_seconds = _seconds(lambda: loss_at(everyone, everyone.weights))
@@ -247,6 +252,7 @@ def cost_of_comparison(folders: Sequence[Path], options: Options) -> dict[str, A
     products = 2 * options.max_products * len(members)
     return {
         "runs": {member.name: member.method for member in members},
+        "loss": f"{loss}, {loss.why}",
         "surface_points": points,
         "seconds_a_point": loss_seconds,
         "surface_seconds": points * loss_seconds / options.workers,

@@ -10,7 +10,7 @@ weights and settings is not measured again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.data.split import Sequences, training_sequences
 from samrec.errors import ConfigError, SamrecError
+from samrec.experiments.measured_loss import COMMON_LOSS, MeasuredLoss, measured_loss
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.sweep import answers
 from samrec.models.losses import loss_named
@@ -37,7 +38,6 @@ from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import Run
 from samrec.training.draws import rows_trained_on
 
-COMMON_LOSS = "ce"
 GAPS = "generalisation"  # the table of the store's /studies
 
 
@@ -46,7 +46,7 @@ class Settings:
     """What is measured of every run."""
 
     users: int | None = 2048  # for curvature and sharpness, drawn from `seed`; the gap takes all
-    loss: str | None = None  # for curvature and sharpness: the runs' own, or "ce" where theirs differ
+    loss: str | None = None  # for curvature and sharpness, see `measured_loss`
     seed: int = 0
     tolerance: float = 1e-3
     max_products: int = 500  # an eigenpair
@@ -103,6 +103,7 @@ class MeasuringTask:
     data: str
     data_dir: Path | None
     settings: Settings
+    loss: MeasuredLoss
     command: str
 
     def open(self) -> Callable[[PlannedRun], Measured | Unmeasured]:
@@ -121,7 +122,7 @@ class MeasuringTask:
             objective = load(
                 f"{folder}@best",
                 users=users_of(s, interactions, planned.config),
-                loss=s.loss,
+                **self.loss.options,
                 seed=s.seed,
                 device=s.device,
                 data=source,
@@ -152,14 +153,13 @@ def measure_study(
     finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
     if not finished:
         return {}
-    losses = {run.config.loss for _, run in finished}
     settings = settings or Settings()
-    settings = replace(settings, loss=settings.loss or (losses.pop() if len(losses) == 1 else COMMON_LOSS))
+    loss = measured_loss([cell.config.model_dump() for cell in study.study.cells], settings.loss)
     interactions = open_data(data, data_dir=data_dir)
     failures: dict[str, str] = {}
     with Store.write(study.store) as store:
-        waiting = [planned for planned, run in finished if not is_measured(store, run, settings, interactions)]
-        task = MeasuringTask(study.path.resolve(), data, data_dir, settings, command)
+        waiting = [planned for planned, run in finished if not is_measured(store, run, settings, loss, interactions)]
+        task = MeasuringTask(study.path.resolve(), data, data_dir, settings, loss, command)
         with progress(f"measuring {study.study.name}", len(finished)) as advance:
             advance(len(finished) - len(waiting))
             for planned, answer in answers(task, waiting, workers):
@@ -179,7 +179,7 @@ def finished_run(study: StudyFolder, planned: PlannedRun) -> Run | None:
     return run if run is not None and run.record["status"] == "finished" else None
 
 
-def is_measured(store: Store, run: Run, settings: Settings, interactions: Interactions) -> bool:
+def is_measured(store: Store, run: Run, settings: Settings, loss: MeasuredLoss, interactions: Interactions) -> bool:
     """Whether the store holds everything of these weights under these settings."""
     name = run.name
     kinds: tuple[Any, ...] = ("checkpoints", "curvature", "sharpness")
@@ -189,7 +189,7 @@ def is_measured(store: Store, run: Run, settings: Settings, interactions: Intera
     settled = pairs.converged | (pairs.products >= settings.max_products)
     wanted = {
         "data": interactions.fingerprint,
-        "loss": settings.loss,
+        **loss.facts,
         "seed": settings.seed,
         "units": users_of(settings, interactions, run.config) or len(_training(run.config, interactions)),
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
+from samrec.fingerprints import fingerprint
 from samrec.training.checkpoint import Run
-from samrec.training.fingerprints import fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ from landscape.store_files import WriterLock
 from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.studies import Cell, Study
+from samrec.fingerprints import without_places
 from samrec.training.checkpoint import Run
 from samrec.training.files import check_folder, clear_asides, read_json, write_json
-from samrec.training.fingerprints import without_places
 
 FORMAT = "samrec study 1"
 DEFINITION = "study.json"
 STORE = "study.h5"
+LARGEST_SEED = 2**63 - 1  # as a store holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,10 @@ def define(path: Path, study: Study, seeds: Sequence[int], data: str, *, extend:
         extend: let seeds be added.
 
     Raises:
-        ConfigError: no seeds or one of them twice, or one that a cell of S3-Rec has no pre-training of.
+        ConfigError: no seeds, one of them twice or out of range, or one that a cell of S3-Rec has no pre-training of.
         RunError: the folder holds another study.
     """
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"expected different seeds, at least one, got {', '.join(map(str, seeds)) or 'none'}")
+    check_seeds(seeds)
     wanted = StudyFolder(path, study, tuple(seeds), data)
     clear_asides(path)
     if (path / DEFINITION).exists():
@@ -141,6 +141,15 @@ def define(path: Path, study: Study, seeds: Sequence[int], data: str, *, extend:
     assert wanted.runs  # raises where one cannot be
     write_json(path / DEFINITION, _as_json(wanted))
     return wanted
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that no study can have."""
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
+        raise ConfigError(
+            f"expected different seeds from 0 to {LARGEST_SEED}, at least one, "
+            f"got {', '.join(map(str, seeds)) or 'none'}"
+        )
 
 
 def open_study(path: Path) -> StudyFolder:

@@ -131,10 +131,13 @@ def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequenc
     cells = {(r["cell"], r["quantity"]): r for r in _rows(summary)}
     names = (*measures, *LOSSES)
     rows = tuple((name, *(_spread(cells.get((label, name)), ".4g") for label in labels)) for name in names)
-    on = summary.attributes["objective"]
+    on, loss = summary.attributes["objective"], summary.attributes["measured_on"]
+    otherwise = summary.attributes["measured_otherwise"]
     notes = [
-        f"Mean over seeds ± standard deviation. Curvature and sharpness: of the frozen {on['loss']} training loss of "
-        f"{on['units']:,} users, the same for every run, whether it was trained on all of them or not.",
+        f"Mean over seeds ± standard deviation. Curvature and sharpness: of the frozen {loss['told']} training loss of "
+        f"{on['units']:,} users, the same for every run, whether it was trained on all of them or not. The loss is "
+        f"{loss['why']}.",
+        *([f"Measured on another loss or other users, and left out: {', '.join(otherwise)}."] if otherwise else []),
         "generalisation gap = test loss − training loss, both full cross-entropy over all items without dropout: over "
         "the training targets of the users a run was trained on, and over every user's test target.",
         "Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.",

@@ -253,7 +253,14 @@ def _about(values: StudyValues) -> dict[str, Any]:
         "axis": study.axis,
         "cells": [cell.label for cell in study.cells],
         "objective": {key: values.measured_on.get(key) for key in ("loss", "units", "split", "seed")},
+        **_measured_on(values),
     }
+
+
+def _measured_on(values: StudyValues) -> dict[str, Any]:
+    if (loss := values.measured_loss) is None:
+        return {}
+    return {"measured_on": {**loss.record, "told": str(loss)}, "measured_otherwise": list(values.measured_otherwise)}
 
 
 def _texts(entries: Sequence[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ averaged. Quantities: the test scores by their names; where measured, both ends 
 (named with its setting), both losses of the common objective and their gap.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from samrec.errors import ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import Evaluation, read_evaluation
 from samrec.evaluation.metrics import METRICS
 from samrec.experiments.measure import gaps_of
+from samrec.experiments.measured_loss import FIELDS as LOSS_FIELDS
+from samrec.experiments.measured_loss import MeasuredLoss, loss_measured
 from samrec.experiments.studies import Cell
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.table import measure_name
@@ -56,6 +59,14 @@ class StudyValues:
     measures: tuple[str, ...]  # quantities of curvature and sharpness, in the order of the store
     unsettled: tuple[str, ...] = ()  # eigenpairs, as "run lambda_min"
     measured_on: Mapping[str, Any] = field(default_factory=dict)  # the objective of curvature and sharpness
+    measured_otherwise: tuple[str, ...] = ()  # runs whose curvature and sharpness are of another one: left out
+
+    @property
+    def measured_loss(self) -> MeasuredLoss | None:
+        """Of curvature and sharpness, None where there are none."""
+        if not self.measured_on:
+            return None
+        return loss_measured(self.measured_on, [cell.config.model_dump() for cell in self.folder.study.cells])
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -89,7 +100,7 @@ def read_values(folder: StudyFolder) -> StudyValues:
         RunError: a folder holds another run than the study's, or an evaluation that cannot be read.
         ProtocolMismatch: evaluations that may not stand in one table.
     """
-    measured, measures, unsettled, objective = _measured(folder)
+    found = _measured(folder)
     runs = []
     for planned in folder.runs:
         run = folder.run(planned)
@@ -101,40 +112,58 @@ def read_values(folder: StudyFolder) -> StudyValues:
             except RunError:
                 status = "not evaluated"
         scores = dict(evaluation.metrics) if evaluation else {}
-        kept = measured.get(planned.name, {}) if evaluation else {}
+        kept = found.values.get(planned.name, {}) if evaluation else {}
         runs.append(StudiedRun(planned, run, status, evaluation, {**scores, **kept}))
     _check_protocols(runs)
-    return StudyValues(folder, tuple(runs), measures, unsettled, objective)
+    return StudyValues(folder, tuple(runs), found.measures, found.unsettled, found.objective, found.otherwise)
 
 
-def _measured(
-    folder: StudyFolder,
-) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...], dict[str, Any]]:
-    """Values by run, names of the measures, eigenpairs that did not settle, and the objective."""
-    values: dict[str, dict[str, float]] = {}
-    measures: dict[str, None] = {}
-    unsettled: list[str] = []
-    objective: dict[str, Any] = {}
+@dataclass(frozen=True, slots=True)
+class _Measurements:
+    """What a study's store holds of its runs."""
+
+    values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by run
+    measures: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    objective: Mapping[str, Any] = field(default_factory=dict)  # of the most runs, the first of equals
+    otherwise: tuple[str, ...] = ()  # runs measured on another one: their gap alone counts
+
+
+def _measured(folder: StudyFolder) -> _Measurements:
     if not folder.store.exists():
-        return values, (), (), objective
+        return _Measurements()
     store = Store.read(folder.store)
     gaps = gaps_of(store)
-    for planned in folder.runs:
-        if planned.name not in gaps:
-            continue
-        pairs, report, gap = store.eigenpairs(planned.name), store.sharpness(planned.name), gaps[planned.name]
-        own = {label.replace("lambda", "λ"): float(v) for label, v in zip(pairs.labels, pairs.values, strict=True)}
-        own |= {measure_name(measure): float(measure.value) for measure in report.measures}
+    names = [planned.name for planned in folder.runs if planned.name in gaps]
+    pairs = {name: store.eigenpairs(name) for name in names}
+    counted = Counter(_key(found.provenance.objective) for found in pairs.values())
+    (most, _), *_ = counted.most_common(1) or [((), 0)]
+    alike = [name for name in names if _key(pairs[name].provenance.objective) == most]
+    values = {
+        name: dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True))
+        for name, gap in gaps.items()
+        if name in pairs
+    }
+    measures: dict[str, None] = {}
+    unsettled = []
+    for name in alike:
+        labels = [label.replace("lambda", "λ") for label in pairs[name].labels]
+        own = {label: float(value) for label, value in zip(labels, pairs[name].values, strict=True)}
+        own |= {measure_name(measure): float(measure.value) for measure in store.sharpness(name).measures}
         measures |= dict.fromkeys(own)
-        own |= dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True))
-        values[planned.name] = own
-        unsettled += [
-            f"{planned.name} {label.replace('lambda', 'λ')}"
-            for label, ok in zip(pairs.labels, pairs.converged, strict=True)
-            if not ok
-        ]
-        objective = dict(pairs.provenance.objective)
-    return values, tuple(measures), tuple(unsettled), objective
+        values[name] = own | values[name]
+        unsettled += [f"{name} {label}" for label, ok in zip(labels, pairs[name].converged, strict=True) if not ok]
+    return _Measurements(
+        values=values,
+        measures=tuple(measures),
+        unsettled=tuple(unsettled),
+        objective=dict(pairs[alike[0]].provenance.objective) if alike else {},
+        otherwise=tuple(name for name in names if name not in alike),
+    )
+
+
+def _key(objective: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(objective.get(name) for name in (*LOSS_FIELDS, "split", "units", "seed"))
 
 
 def _check_protocols(runs: Sequence[StudiedRun]) -> None:

@@ -16,6 +16,7 @@ from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, Sharpnes
 from landscape.store import Store
 from landscape.whole_files import write_whole
 from samrec.errors import RunError
+from samrec.experiments.measured_loss import loss_measured
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -165,11 +166,13 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
         cells |= _mean_rise(store, name)
         measures |= dict.fromkeys(cells)
         found.append(cells)
-    users = store.eigenpairs(names[0]).provenance.objective.get("users")
-    if isinstance(users, int):
-        notes.insert(
-            0, f"Spectrum and sharpness of the frozen training loss of {users:,} users, the same for every run."
-        )
+    objective = store.eigenpairs(names[0]).provenance.objective
+    if isinstance(users := objective.get("users"), int):
+        loss = loss_measured(objective, [store.checkpoint(name).config for name in names])
+        notes[:0] = [
+            f"Spectrum and sharpness of the frozen {loss} training loss of {users:,} users, the same for every run.",
+            f"The loss is {loss.why}.",
+        ]
     notes.append("Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.")
     rows = tuple((measure, *(cells.get(measure, "-") for cells in found)) for measure in measures)
     return Section("Curvature and sharpness", ("measure", *names), rows, tuple(notes))

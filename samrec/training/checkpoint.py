@@ -22,14 +22,12 @@ from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, RunError
-from samrec.fingerprints import fingerprint as fingerprint
-from samrec.fingerprints import without_places as without_places
+from samrec.fingerprints import fingerprint
 from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
 from samrec.models.sasrec import SASRec
 from samrec.stage_config import StageConfig
 from samrec.training.files import check_folder, read_json, read_tensors, write_bytes, write_json, write_tensors
-from samrec.training.fingerprints import fingerprint
 from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from landscape.progress import progress
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, DataError, Diverged, NonFiniteScores
+from samrec.fingerprints import without_places
 from samrec.models.dropout import Dropout
 from samrec.models.encoder import Trunk
 from samrec.optim.base import moment_names
@@ -29,7 +30,6 @@ from samrec.stage_config import StageConfig
 from samrec.training.checkpoint import Position, RunFolder, State, check_same, load_weights
 from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
-from samrec.training.fingerprints import without_places
 from samrec.training.moments import load_moments
 from samrec.training.pretrained import HEADS
 from samrec.training.step import Descended, Part, Step

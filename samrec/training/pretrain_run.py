@@ -6,9 +6,9 @@ from pathlib import Path
 
 from samrec.data.interactions import Interactions
 from samrec.errors import RunError
+from samrec.fingerprints import fingerprint
 from samrec.pretrain_config import PretrainConfig, make_pretrain_config
 from samrec.training.checkpoint import RunFolder, create_folder
-from samrec.training.fingerprints import fingerprint
 from samrec.training.run_records import PretrainingEpoch, Record
 
 FORMAT = "samrec pretraining 1"

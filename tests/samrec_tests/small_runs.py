@@ -5,8 +5,10 @@ from functools import cache
 
 from samrec.config import make_config
 from samrec.data.synthetic import make_synthetic
+from samrec.models.build import build_model
 from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors
+from samrec.training.streams import torch_generator
 from samrec.training.trainer import Trainer, train
 
 SECONDS = ("seconds", "training_seconds")
@@ -28,6 +30,11 @@ def trainer(path, reduce=None, **changes):
     """A trainer of a new run that was not started."""
     hooks = {} if reduce is None else {"reduce": reduce}
     return Trainer(create_run(path, config(**changes), data()), data(), **hooks)
+
+
+def fresh_weights(made):
+    """The weights a run of this configuration begins with."""
+    return build_model(made, data().item_count, torch_generator(made.seed, "weights", 0)).state_dict()
 
 
 def trained(path, *, resume=False, **changes):

@@ -1,11 +1,7 @@
 """Fine-tuning starts with exactly the pre-trained tensors, or not at all."""
 
 import json
-<<<<<<< HEAD
-import sys
 from typing import Literal, get_args, get_origin
-=======
->>>>>>> 3feac72 (Say once: options of commands, the rule that rho means SAM, commands in tests)
 
 import pytest
 import torch
@@ -16,11 +12,11 @@ from samrec_tests.test_cli_train import SMALL, assert_one_line
 
 from samrec.data.s3rec_text import attributes_path, write_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, RunError
+from samrec.fingerprints import fingerprint
 from samrec.objective import load
 from samrec.pretrain_config import PretrainConfig
 from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors, write_tensors
-from samrec.training.fingerprints import fingerprint
 from samrec.training.pretrain import PreTrainer
 from samrec.training.pretrain_run import PretrainRun
 from samrec.training.pretrained import find_pretrained
