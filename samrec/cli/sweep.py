@@ -67,6 +67,7 @@ def sweep(
 
     Example: samrec sweep rho --data Beauty --seeds 1,2,3 --workers 2 --measure --out studies/rho
     """
+    from landscape.devices import choose_device
     from samrec.errors import ConfigError
     from samrec.experiments.studies import described_studies
     from samrec.experiments.study_folder import held, open_study
@@ -78,7 +79,9 @@ def sweep(
         return
     if out is None:
         raise ConfigError("expected --out with the study's folder, got none")
-    if tables_only and data is None and (out / "study.json").exists():
+    if tables_only:
+        open_study(out)  # before `held` makes a folder
+    if tables_only and data is None:
         with held(out):
             there = open_study(out)
             if study not in (None, there.study.name):
@@ -89,6 +92,7 @@ def sweep(
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
     wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or (), pretrained or ())
     numbers = _seeds(seeds)
+    choose_device(device)
     if dry_run:
         cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
@@ -126,6 +130,7 @@ def _wanted(
     from samrec.errors import ConfigError
     from samrec.experiments.pretrainings import read_pretrainings
     from samrec.experiments.studies import FIELDS, S3REC, study_named
+    from samrec.models.build import build_losses
 
     fields: dict[str, Any] = {}
     for name, value in _assignments(base, "--base").items():
@@ -141,7 +146,13 @@ def _wanted(
     found = read_pretrainings(pretrained, interactions, shape=shape)
     if fields.get("method") == S3REC:
         fields |= found.fields(fields.get("data_fraction", 1.0))
-    return study_named(study, make_config(data=where, **fields), grid, found), interactions.fingerprint
+    wanted = study_named(study, make_config(data=where, **fields), grid, found)
+    for cell in wanted.cells:
+        try:
+            build_losses(cell.config, interactions.item_count)
+        except ConfigError as error:
+            raise ConfigError(f"{cell.label}: {error}") from None
+    return wanted, interactions.fingerprint
 
 
 def _show(
