@@ -79,8 +79,8 @@ def sweep(
         return
     if out is None:
         raise ConfigError("expected --out with the study's folder, got none")
-    if tables_only:
-        open_study(out)  # before `held` makes a folder
+    if tables_only and (data is None or not out.is_dir()):  # a definition may be lost, its run folders not
+        open_study(out)
     if tables_only and data is None:
         with held(out):
             there = open_study(out)
