@@ -1,4 +1,5 @@
 from . import plots as plots
+from .batches import Batch as Batch
 from .curvature.power import Eigenpair as Eigenpair
 from .curvature.power import eigenpairs_of as eigenpairs_of
 from .curvature.power import leading_eigenpair as leading_eigenpair
@@ -16,7 +17,6 @@ from .grid import Axis as Axis
 from .grid import Grid as Grid
 from .grid import parse_axis as parse_axis
 from .objective import LossValue as LossValue
-from .objective import ModelObjective as ModelObjective
 from .objective import Objective as Objective
 from .objective import Recipe as Recipe
 from .objective import check_frozen as check_frozen

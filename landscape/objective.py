@@ -7,20 +7,30 @@ S_u its summed loss and n_u its number of valid targets. Sums run in float64 acr
 result does not depend on how the data is cut into chunks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscape.errors import InvalidArgument, NonFiniteLoss, NotFrozen
+from landscape.any_model import AnyModel, output_of, shapes_of
+from landscape.batches import MAX_BYTES, Batch, Piece, data_hash, fixed_pieces
+from landscape.errors import InvalidArgument, LandscapeError, NonFiniteLoss, NotFrozen
 from landscape.parameters import Layout, Params, Vector
+from landscape.unit_losses import as_unit_loss
+
+if TYPE_CHECKING:
+    from abc import ABCMeta as _ProtocolType
+else:
+    _ProtocolType = type(Protocol)
+
+# (outputs, targets) -> a value a unit, by name; or one function of (outputs, targets, names) for names without end
+Metrics = Mapping[str, Callable[[Any, Any], Tensor]] | Callable[[Any, Any, Sequence[str]], Mapping[str, Tensor]]
 
 
 @runtime_checkable
@@ -41,8 +51,51 @@ class Recipe:
     settings: Mapping[str, Any]
 
 
+class _FromModel(_ProtocolType):
+    """Gives `Objective.from_model`: on the metaclass, so that it is no part of what an objective must have."""
+
+    def from_model(cls, model: nn.Module, loss: Any, batches: Any, **options: Any) -> "ModelObjective":  # noqa: N805
+        """An objective from any `torch.nn.Module`, a loss and some batches.
+
+            model = resnet.eval()
+            objective = Objective.from_model(model, torch.nn.CrossEntropyLoss(), loader)
+
+        The model is never changed, and its weights are copied, so that training it further does not move the origin. A
+        tied tensor is one free tensor; parameters that require no gradient and buffers stay as they are now, and their
+        hash is kept with the results. Batches go to the model's device and floating-point type.
+
+        Args:
+            model: in evaluation mode; one in training mode is taken in evaluation mode too, unless it has dropout.
+            loss: a loss of PyTorch such as `CrossEntropyLoss()` or `functional.mse_loss` (its mean becomes a sum a
+                unit over a count); or a function of (outputs, targets) that returns the summed loss of each unit, as
+                most do with reduction="none"; or None for the `loss` that the model computes by itself: a unit is
+                then a batch, all batches weigh the same, and GGN products say nothing.
+            batches: pairs (inputs, targets), inputs being a tensor, a tuple of arguments or a mapping of named ones;
+                or mappings, as Hugging Face's collators give them; or `Batch`es. A DataLoader or a generator is drawn
+                once and kept. The first axis of the targets is the units.
+            options: all optional, by name:
+                targets: the entry of a mapping that goes to the loss, "labels".
+                output: name or place of what the loss takes among several outputs; by default `logits`, or the first.
+                counts: targets -> how many valid ones each unit has; by default what the loss's own mean counts, or
+                    1. For the model's own loss: a batch -> the weight of its mean.
+                batch_norm: "running" statistics, or those of each "batch".
+                metrics: name -> function of (outputs, targets) that returns a value a unit; or one function of
+                    (outputs, targets, names) that returns such a mapping.
+                frozen_rows: rows that are no free coordinates, by tensor; by default the padding rows of embeddings.
+                row_groups: named groups of rows; "untouched" are those the data never reaches.
+                blocks: patterns of tensor names for each named block; one a module at the top by default.
+                facts: JSON values that provenance keeps.
+                max_bytes: of a DataLoader or a generator, 4 GiB.
+
+        Raises:
+            NotFrozen: dropout is on, or the model draws something at random.
+            InvalidArgument: shapes, a loss or batches that do not fit each other, in one line.
+        """
+        return ModelObjective(model, batches, loss, **options)
+
+
 @runtime_checkable
-class Objective(Protocol):
+class Objective(Protocol, metaclass=_FromModel):
     """A loss over fixed data as a function of the weights. `outputs` and `loss` are apart so that GGN products work."""
 
     @property
@@ -145,77 +198,110 @@ def check_frozen(objective: Objective) -> LossValue:
     return first
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A chunk of inputs and targets, the first axis of both being the units; one valid target a unit unless said."""
-
-    inputs: Tensor
-    targets: Tensor
-    counts: Float[Tensor, " units"]
-
-
 class ModelObjective:
-    """Any `torch.nn.Module` over fixed batches, as an objective.
-
-    The model is used in the mode it is in (put it in `eval()`: dropout is refused later) and never changed; its
-    weights are copied here, so that training it further does not move the origin.
-    """
+    """Any `torch.nn.Module` over fixed batches, as an objective; `Objective.from_model` makes one and says how."""
 
     def __init__(
         self,
         model: nn.Module,
-        batches: Sequence[tuple[Tensor, Tensor]] | Sequence[Batch],
-        loss: Callable[[Tensor, Tensor], Float[Tensor, " units"]],
+        batches: Any,
+        loss: Any,
         *,
-        metrics: Callable[[Tensor, Tensor, Sequence[str]], dict[str, Float[Tensor, " units"]]] | None = None,
+        targets: str = "labels",
+        output: str | int | None = None,
+        counts: Callable[[Any], Tensor] | None = None,
+        batch_norm: str = "running",
+        metrics: Metrics | None = None,
         frozen_rows: Mapping[str, Int[Tensor, " rows"]] | None = None,
         row_groups: Mapping[str, Mapping[str, Int[Tensor, " rows"]]] | None = None,
         blocks: Mapping[str, tuple[str, ...]] | None = None,
         facts: Mapping[str, Any] | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Fix the data and the loss.
-
-        Args:
-            model: gives its outputs from `model(inputs)`.
-            batches: pairs (inputs, targets) of one valid target a unit, or `Batch`es with their own counts.
-            loss: (outputs, targets) -> the summed loss of each unit.
-            metrics: (outputs, targets, names) -> a value a unit for each name.
-            frozen_rows: rows that are no free coordinates, such as the padding row of an embedding.
-            row_groups: named groups of rows; "untouched" are those the data never reaches.
-            blocks: patterns of tensor names for each named block; one a module at the top by default.
-            facts: JSON values that provenance keeps (a data hash, ...).
-        """
-        if not batches:
-            raise InvalidArgument("expected at least one batch, got none")
+        """Fix the data and the loss; two forward passes over the first batch show whether they fit."""
         self.model = model
-        self.weights: Params = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        self._module = AnyModel(model, batch_norm=batch_norm)
+        self.weights: Params = self._module.weights
         shapes = {name: weight.shape for name, weight in self.weights.items()}
-        self.layout = Layout(shapes, frozen_rows or {}, row_groups or {}, blocks or {})
+        rows = self._module.padding_rows() if frozen_rows is None else frozen_rows
+        self.layout = Layout(shapes, rows, row_groups or {}, blocks or {})
         self.recipe = Recipe(None, {})
-        self.facts = dict(facts or {})
-        self.chunks = [
-            batch
-            if isinstance(batch, Batch)
-            else Batch(*batch, torch.ones(len(batch[1]), dtype=torch.float64, device=batch[1].device))
-            for batch in batches
-        ]
-        self._loss, self._metrics = loss, metrics
+        self._loss = as_unit_loss(loss, self._module.device, self._module.dtype)
+        self._output, self._metrics = output, metrics
+        pieces = fixed_pieces(
+            batches,
+            targets=None if self._loss.own else targets,
+            device=self._module.device,
+            dtype=self._module.dtype,
+            max_bytes=max_bytes,
+        )
+        self.chunks = self._counted(pieces, counts)
+        own = {"loss": self._loss.name, "data": data_hash(self.chunks)}
+        self.facts = self._module.facts | own | dict(facts or {})
 
     def outputs(self, params: Params, chunk: Any, *, differentiable_twice: bool = False) -> Tensor:
         """Outputs of the model with these weights in place of its own."""
-        if not differentiable_twice:
-            return cast(Tensor, functional_call(self.model, dict(params), (chunk.inputs,)))
-        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no double backward
-            return cast(Tensor, functional_call(self.model, dict(params), (chunk.inputs,)))
+        found = self._module(params, chunk.inputs, differentiable_twice=differentiable_twice)
+        return output_of(found, self._output, own_loss=self._loss.own)
 
     def loss(self, z: Tensor, chunk: Any) -> Float[Tensor, " units"]:
         """Summed loss of each unit."""
-        return self._loss(z, chunk.targets)
+        sums: Tensor = self._loss(z, chunk.targets)
+        return sums * chunk.counts.to(sums.dtype) if self._loss.own else sums
 
     def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:
         """Named metrics, a value a unit. One forward pass over the data."""
-        if self._metrics is None:
-            raise InvalidArgument(f"expected no metrics from this objective, got {', '.join(names)}")
+        known = self._metrics
+        if known is None or (isinstance(known, Mapping) and not known.keys() >= set(names)):
+            there = "no metrics" if known is None else f"metrics out of {', '.join(known)}"
+            raise InvalidArgument(f"expected {there} from this objective, got {', '.join(names)}")
+        found: list[Mapping[str, Tensor]] = []
         with torch.no_grad():
-            parts = [self._metrics(self.outputs(params, chunk), chunk.targets, names) for chunk in self.chunks]
-        return {name: torch.cat([part[name] for part in parts]) for name in names}
+            for chunk in self.chunks:
+                z = self.outputs(params, chunk)
+                if isinstance(known, Mapping):
+                    found.append({name: known[name](z, chunk.targets) for name in names})
+                else:
+                    found.append(known(z, chunk.targets, names))
+        return {name: torch.cat([part[name].double() for part in found]) for name in names}
+
+    def _counted(self, pieces: Sequence[Piece], counts: Callable[[Any], Tensor] | None) -> list[Batch]:
+        """The pieces with their targets counted, after a trial of the first."""
+        first, loss = pieces[0], self._loss
+        z, again = self._trial(first), self._trial(first)
+        if not torch.allclose(z, again, rtol=0, atol=0, equal_nan=True):
+            raise NotFrozen(
+                "expected the same outputs twice at the same weights, got others: switch off what the model draws at "
+                "random in evaluation mode"
+            )
+        units = [1 if loss.own else piece.units for piece in pieces]
+        with self._explained(f"the loss {loss.name}", f"outputs {shapes_of(z)} and targets {shapes_of(first.targets)}"):
+            elements = torch.Size() if loss.own or loss.mean is None else loss.elements(z, first.targets).shape
+        batches = []
+        for piece, size in zip(pieces, units, strict=True):
+            if piece.counts is not None:
+                counted = piece.counts
+            elif counts is not None:
+                counted = counts(piece.inputs if loss.own else piece.targets).double().reshape(-1)
+            else:
+                counted = loss.counts(piece.targets, elements, size)
+            batches.append(Batch(piece.inputs, piece.targets, counted.double().to(self._module.device)))
+        with self._explained(f"the loss {loss.name}", f"outputs {shapes_of(z)} and targets {shapes_of(first.targets)}"):
+            loss.check(z, first.targets, batches[0].counts, len(batches[0].counts))
+        return batches
+
+    def _trial(self, piece: Piece) -> Tensor:
+        with self._explained("the model", f"inputs {shapes_of(piece.inputs)}"):
+            return output_of(self._module(self.weights, piece.inputs), self._output, own_loss=self._loss.own)
+
+    @contextlib.contextmanager
+    def _explained(self, what: str, given: str) -> Iterator[None]:
+        """Without a graph, and with shapes beside the complaint of whoever did not take them."""
+        try:
+            with torch.no_grad():
+                yield
+        except LandscapeError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InvalidArgument(f"expected {given} to fit {what}, got {type(error).__name__}: {reason}") from error
