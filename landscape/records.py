@@ -99,6 +99,15 @@ class Surface:
         """Whether every point has been measured."""
         return bool((self.status != Status.PENDING).all())
 
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with axes alpha and beta, every value, and the status; needs xarray, from `notebook`."""
+        import xarray
+
+        axes = {"alpha": self.alpha} if self.beta is None else {"alpha": self.alpha, "beta": self.beta}
+        arrays = {name: (tuple(axes), array) for name, array in (*self.values.items(), ("status", self.status))}
+        attributes = {"name": self.name, "checkpoint": self.checkpoint, "target": self.provenance.target}
+        return xarray.Dataset(arrays, coords=axes, attrs=attributes)
+
 
 @dataclass(frozen=True, slots=True)
 class Eigenpairs:

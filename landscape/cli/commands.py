@@ -18,6 +18,10 @@ COMMANDS = {
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
     "report": _command("report", "Write one HTML page of a study: surfaces, tables, the verdict in words."),
     "watch": _command("watch", "Follow a store in the browser while it is computed."),
+    "export": _command("export", "Write files for ParaView (VTK), CSV, or tomgoldstein/loss-landscape."),
+    "import": Command(
+        "landscape.cli.import_surface:import_surface", "Take in a surface of loss-landscape, or of a CSV file."
+    ),
     "doctor": _command("doctor", "Explain odd pictures: what a store shows to be wrong, and what to do next."),
     "selftest": _command("selftest", "Compare with known surfaces and spectra on this machine."),
 }
