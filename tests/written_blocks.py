@@ -64,7 +64,7 @@ def run_story(document: Path, story: str, folder: Path) -> dict[str, object]:
 
 
 def run_command(text: str, place: str) -> None:
-    """A command line of one of ours, in this process; it must leave with 0."""
+    """A command line of one of ours, in this process; it must leave with 0, or with 3: a result that did not settle."""
     words = shlex.split(text, comments=True)
     if not words:
         return
@@ -75,7 +75,7 @@ def run_command(text: str, place: str) -> None:
     else:
         raise ValueError(f"{place}: cannot run {words[0]} here")
     result = CliRunner().invoke(app, words[1:])
-    if result.exit_code != 0:
+    if result.exit_code not in (0, 3):
         raise AssertionError(f"{place}: {text!r} left with {result.exit_code}\n{result.output}") from result.exception
 
 
