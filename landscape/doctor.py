@@ -152,7 +152,7 @@ def _span(surface: Surface) -> Iterator[Finding]:
     finite = rise[np.isfinite(rise)]
     if finite.size < 3 or not centre > 0:
         return
-    top, reach = float(finite.max()), float(_distances(surface).max())
+    top, reach = float(finite.max()), float(np.abs(surface.alpha).max())
     known = {"highest_rise": top, "loss_at_centre": centre, "reach": reach}
     errors = error[np.isfinite(error)]
     noise = float(np.median(errors)) if errors.size else 0.0

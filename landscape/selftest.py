@@ -22,6 +22,7 @@ from landscape.directions import draw_plane
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
+from landscape.selftest_models import any_model, bowl_measures, files
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.worst_case import sam_sharpness
 from landscape.store import Store
@@ -48,7 +49,8 @@ class Check:
 def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
-    for group in (_surface, _quadratic_curvature, _spectra, _network_curvature, _sharpness):
+    own = (_surface, _quadratic_curvature, _spectra, _network_curvature, _sharpness)
+    for group in (*own, any_model, bowl_measures, files):
         try:
             checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
         except Exception as problem:  # a selftest reports what broke and goes on

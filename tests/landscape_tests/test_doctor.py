@@ -105,7 +105,7 @@ def off_centre(alpha, beta):
         ),
         ({"rise": lambda a, b: 1e-3 * bowl(a, b), "error": 1e-6}, "span too small", {"loss_at_centre": CENTRE}),
         ({"rise": lambda a, b: 1e6 * bowl(a, b) ** 16, "error": 0}, "span too large", {"loss_at_centre": CENTRE}),
-        ({"rise": lambda a, b: 1e3 * bowl(a, b)}, "span too large", {"reach": float(np.sqrt(2))}),
+        ({"rise": lambda a, b: 1e3 * bowl(a, b)}, "span too large", {"reach": 1.0}),
         ({"error": 0.3}, "noise above signal", {"median_standard_error": 0.3}),
         ({"error": 0.05}, "subset too small", {"median_standard_error": 0.05}),
         ({"provenance": replace(LOSS, objective={"units": 12})}, "subset too small", {"units": 12}),
