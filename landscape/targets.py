@@ -46,7 +46,8 @@ def load_objective(target: str, **settings: Any) -> Objective:
         opened = _called(function, target=target, settings=_accepted(function, target, settings))
     if missing := [name for name in NEEDED if not hasattr(opened, name)]:
         raise UnknownTarget(
-            f"expected an objective from {target}, got a {type(opened).__name__} without {', '.join(missing)}"
+            f"expected an objective from {target}, got a {type(opened).__name__} without {', '.join(missing)}: return "
+            "what landscape.Objective.from_model(model, loss, batches) gives"
         )
     recipe = getattr(opened, "recipe", None)
     if recipe is None or recipe.target is None:
@@ -82,8 +83,8 @@ def _function(module_name: str, function_name: str, loaders: list[str]) -> Calla
             raise  # the module is there; what it imports is not
         near = difflib.get_close_matches(module_name, loaders, n=3) or loaders
         raise UnknownTarget(
-            f"expected a loader ({', '.join(near) or 'none is installed'}) or a module that can be imported, "
-            f"got {module_name!r}"
+            f"expected a loader ({', '.join(near) or 'none is installed'}) or a module that can be imported "
+            f"here ({here}), got {module_name!r}"
         ) from None
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -107,5 +108,9 @@ def _accepted(function: Callable[..., Any], target: str, settings: Mapping[str, 
         if name not in names and (name not in UNSET or value != UNSET[name])
     ]
     if refused:
-        raise InvalidArgument(f"expected settings among ({', '.join(names)}) for {target}, got {', '.join(refused)}")
+        takes = f"only {', '.join(names)}" if names else "none"
+        raise InvalidArgument(
+            f"expected settings that {target} takes, {takes}, got {', '.join(refused)}: a function takes the settings "
+            "that are its parameters"
+        )
     return {name: value for name, value in settings.items() if name in names}

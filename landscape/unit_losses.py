@@ -124,7 +124,8 @@ def as_unit_loss(loss: Any, device: torch.device, dtype: torch.dtype | None = No
     if loss is None:
         return UnitLoss(lambda z, _: z, OWN, own=True)
     if isinstance(loss, type) or not callable(loss):
-        hint = f"the class {loss.__name__}: make one, {loss.__name__}()" if isinstance(loss, type) else repr(type(loss))
+        order = f"a {type(loss).__name__}: the order is from_model(model, loss, batches)"
+        hint = f"the class {loss.__name__}: make one, {loss.__name__}()" if isinstance(loss, type) else order
         raise InvalidArgument(f"expected a loss to call with (outputs, targets), got {hint}")
     if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
         _check_reduction(loss.reduction)

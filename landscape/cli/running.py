@@ -201,6 +201,8 @@ def _trouble(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(no in text for no in NO_MEMORY)):
         return f"expected this to fit into memory: {text or 'it does not'}"
+    if isinstance(error, FileNotFoundError | PermissionError) and not error.strerror and text:
+        return f"cannot read or write a file: {text}"  # as safetensors says it
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"cannot read or write {error.filename}: {error.strerror}"
     return None

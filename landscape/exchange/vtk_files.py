@@ -25,7 +25,9 @@ def surface_vtk(surface: Surface) -> bytes:
     try:
         from pyevtk.hl import gridToVTK
     except ModuleNotFoundError as error:
-        raise InvalidArgument("expected PyEVTK to write VTK, found none: pip install 'samrec[vtk]'") from error
+        raise InvalidArgument(
+            "expected PyEVTK to write VTK, found none: install the extra vtk, as in pip install '.[vtk]'"
+        ) from error
     beta = np.zeros(1) if surface.beta is None else surface.beta
     shape = (len(surface.alpha), len(beta), 1)
     every: dict[str, NDArray[Any]] = {**surface.values, "status": surface.status}

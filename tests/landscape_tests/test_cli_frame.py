@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from landscape_tests import stores
 
-from landscape.cli.running import plain
+from landscape.cli.running import _trouble, plain
 from landscape.progress import progress
 from landscape.store import Store
 
@@ -213,3 +213,13 @@ def test_progress_is_shown_on_a_terminal(capsys, monkeypatch):
     assert shown.out == ""
     assert "points" in shown.err
     assert "loss 0.5" in shown.err
+
+
+def test_a_file_that_is_not_there_is_one_line_whoever_opened_it():
+    assert _trouble(FileNotFoundError("No such file or directory: w.safetensors")) == (
+        "cannot read or write a file: No such file or directory: w.safetensors"
+    )
+    assert _trouble(FileNotFoundError(2, "No such file or directory", "w.pt")) == (
+        "cannot read or write w.pt: No such file or directory"
+    )
+    assert _trouble(OSError("ours")) is None

@@ -327,7 +327,7 @@ def test_metrics_are_named_functions():
         ),
         ({"loss": nn.CrossEntropyLoss(reduction="sum")}, "'mean' or 'none', got 'sum'"),
         ({"loss": nn.CrossEntropyLoss}, r"make one, CrossEntropyLoss\(\)"),
-        ({"loss": images()}, "expected a loss to call"),
+        ({"loss": images()}, r"got a list: the order is from_model\(model, loss"),
         ({"loss": lambda z, y: F.cross_entropy(z, y)}, r"shape \(\): return one number for each unit"),
         ({"loss": lambda z, _: z}, r"shape \(8, 4\): sum over the rest"),
         ({"output": "scores", "model": NamedInputs(), "batches": named_batches()}, "among .* logits, loss, hidden"),

@@ -54,6 +54,8 @@ def test_the_recipe_opens_the_same_objective_again():
 def test_a_setting_the_function_does_not_take_is_refused_unless_left_alone():
     with pytest.raises(InvalidArgument, match="users=10"):
         load_objective("landscape_tests.known:quadratic", **STANDARD | {"users": 10})
+    with pytest.raises(InvalidArgument, match="takes, none, got users=10: a function takes"):
+        load_objective("landscape_tests.test_targets:not_an_objective", **STANDARD | {"users": 10})
 
 
 @pytest.mark.usefixtures("loaders")
@@ -84,7 +86,7 @@ def test_an_unknown_loader_or_function_is_answered_with_near_ones():
 
 
 def test_a_function_that_gives_no_objective_is_refused():
-    with pytest.raises(UnknownTarget, match="got a int without layout"):
+    with pytest.raises(UnknownTarget, match=r"got a int without layout.*Objective\.from_model\(model, loss, batches\)"):
         load_objective("landscape_tests.test_targets:not_an_objective")
 
 
