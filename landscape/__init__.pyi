@@ -10,6 +10,7 @@ from .describe import provenance as provenance
 from .directions import draw_direction as draw_direction
 from .directions import draw_plane as draw_plane
 from .directions import redraw as redraw
+from .doctor import diagnose as diagnose
 from .errors import LandscapeError as LandscapeError
 from .executors.here import Here as Here
 from .executors.here import Pool as Pool
