@@ -73,7 +73,7 @@ def _unfinished(surface: Surface) -> Iterator[Finding]:
         yield Finding(
             "half finished",
             f"surfaces/{surface.name}",
-            f"{left:,} of {surface.status.size:,} points are not measured yet; figures draw straight lines between",
+            f"{left:,} of {surface.status.size:,} points are not measured yet: figures draw straight lines between",
             {"missing": left, "points": surface.status.size},
             f"go on with the same command{f': {again}' if again else ''}",
         )
@@ -87,7 +87,8 @@ def _not_finite(surface: Surface) -> Iterator[Finding]:
         yield Finding(
             "not finite",
             f"surfaces/{surface.name}",
-            f"the loss is NaN or infinite at {int(holes.sum()):,} points, the nearest {nearest:.3g} from the centre",
+            f"the loss is NaN or infinite at {int(holes.sum()):,} of {holes.size:,} points, the nearest {nearest:.3g} from "
+            "the centre",
             {"points": int(holes.sum()), "nearest": nearest, "share": float(holes.mean())},
             f"take a span below {nearest:.3g}, or weights in float64 to see whether the overflow is of the precision",
         )
@@ -111,8 +112,8 @@ def _no_minimum(surface: Surface) -> Iterator[Finding]:
     yield Finding(
         "centre is not a minimum",
         f"surfaces/{surface.name}",
-        f"{int(lower.sum()):,} points are lower than the checkpoint, by up to {-rise[at]:.3g} (at {where})"
-        + (f"; the gradient there has norm {slope:.3g}" if slope is not None else ""),
+        f"{int(lower.sum()):,} of {lower.size:,} points lie lower than the checkpoint, by up to {-rise[at]:.3g} "
+        f"(at {where})" + (f"; its gradient has norm {slope:.3g}" if slope is not None else ""),
         evidence if slope is None else {**evidence, "gradient_norm": slope},
         "train on, look at the loss and data that were trained with, or expect it: early stopping, dropout and weight "
         "decay all end beside the minimum of the frozen training loss",
