@@ -87,8 +87,7 @@ def _not_finite(surface: Surface) -> Iterator[Finding]:
         yield Finding(
             "not finite",
             f"surfaces/{surface.name}",
-            f"the loss is NaN or infinite at {int(holes.sum()):,} of {holes.size:,} points, the nearest {nearest:.3g} from "
-            "the centre",
+            f"NaN or infinite at {int(holes.sum()):,} of {holes.size:,} points, first {nearest:.3g} from the centre",
             {"points": int(holes.sum()), "nearest": nearest, "share": float(holes.mean())},
             f"take a span below {nearest:.3g}, or weights in float64 to see whether the overflow is of the precision",
         )
