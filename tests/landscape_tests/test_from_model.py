@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape.any_model import AnyModel
-from landscape.curvature.products import hessian_product
 from landscape.errors import InvalidArgument, NotFrozen
 from landscape.objective import check_frozen, gradient_at, loss_at
 from landscape.parameters import content_hash
@@ -63,7 +62,8 @@ def test_nothing_in_the_model_changes_and_the_statistics_used_are_stated(build, 
     model.train()
     before = content_hash(model.state_dict())
     objective = from_model(model, nn.CrossEntropyLoss(), images(), batch_norm=statistics)
-    hessian_product(objective)(gradient_at(objective, objective.weights)[1])
+    gradient_at(objective, objective.weights)
+    ls.eigenpairs_of(objective, name="ends", checkpoint="w", max_products=3)
     assert content_hash(model.state_dict()) == before
     assert model.training
     assert all(weight.grad is None for weight in model.parameters())
@@ -283,10 +283,14 @@ def test_data_goes_where_the_model_is():
         (TiedLanguageModel, nn.CrossEntropyLoss(), [(torch.tensor([[1, 2, 3], [4, 5, 0]]),) * 2]),
     ],
 )
-def test_products_are_those_of_the_dense_hessian(build, loss, batches):
+def test_both_ends_of_the_spectrum_are_those_of_the_dense_hessian(build, loss, batches):
     objective = from_model(seeded(build).double().eval(), loss, batches)
-    v = torch.randn(objective.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(hessian_product(objective)(v), dense_hessian(objective) @ v, rtol=0, atol=1e-10)
+    pairs = ls.eigenpairs_of(objective, name="ends", checkpoint="w", tolerance=1e-3, max_products=3000)
+    values = torch.linalg.eigvalsh(dense_hessian(objective))
+    found = dict(zip(pairs.labels, pairs.values.tolist(), strict=True))
+    assert pairs.converged.all()
+    assert found["lambda_max"] == pytest.approx(values[-1].item(), rel=1e-4)
+    assert found["lambda_min"] == pytest.approx(values[0].item(), rel=1e-2)
 
 
 @pytest.mark.parametrize("statistics", ["running", "batch"])
