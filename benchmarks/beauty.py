@@ -20,7 +20,7 @@ from padded import PaddedBatch, pad, padded_scores
 from timing import Table, side_by_side
 from torch import Tensor
 
-from landscape.curvature.products import hessian_product
+from landscape.curvature.operators import Hessian
 from landscape.executors.here import Here, Pool
 from landscape.grid import Grid, parse_axis
 from landscape.memory import peak_memory_mib
@@ -139,7 +139,7 @@ def frozen(table: Table, interactions: Interactions, options: argparse.Namespace
         "matmuls": matmuls(model, shapes, backward=True),
     }
     report(table, "gradient", side_by_side(gradients, repeats=options.repeats, clock=options.clock))
-    product = hessian_product(objective)
+    product = Hessian(objective)
     vector = torch.randn(objective.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     seconds = side_by_side({"H·v": lambda: product(vector)}, repeats=options.repeats, clock=options.clock)
     table.row("H·v", f"{seconds['H·v']:.2f} s")

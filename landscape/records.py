@@ -115,16 +115,17 @@ class Eigenpairs:
 
     name: str
     checkpoint: str
-    method: str  # "power", ...
-    labels: tuple[str, ...]  # "lambda_max", "lambda_2", ..., "lambda_min"
+    method: str  # "lanczos", "power", "lobpcg"
+    labels: tuple[str, ...]  # "lambda_max", "lambda_2", ..., "lambda_min_2", "lambda_min"
     values: NDArray[np.float64]  # Rayleigh quotients, in units of loss per squared parameter
     residuals: NDArray[np.float64]  # ||Hv - theta v||: a true eigenvalue lies within this of theta
     converged: NDArray[np.bool_]
-    products: NDArray[np.int64]  # operator products spent on each
+    products: NDArray[np.int64]  # operator products spent on each; the same ones where all are found together
     tolerance: float
     provenance: Provenance
     loss: float | None = None  # the objective at w; None in stores from before it was kept
-    settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products; empty in such stores
+    settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products, and what was not left alone:
+    # bottom, block, confirm, warm_start (how many vectors); empty in such stores
 
 
 @dataclass(frozen=True, slots=True)

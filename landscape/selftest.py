@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.curvature.operators import Hessian
 from landscape.curvature.power import power_iteration
-from landscape.curvature.products import hessian_product
 from landscape.directions import draw_plane
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
@@ -125,7 +125,7 @@ def _surface(device: torch.device) -> Iterator[Error]:
 def _quadratic_curvature(device: torch.device) -> Iterator[Error]:
     for batch_size in (1, 9):
         objective, A, _ = _quadratic(device, batch_size=batch_size)
-        product = hessian_product(objective)
+        product = Hessian(objective)
         columns = torch.stack([product(e.to(device)).cpu() for e in torch.eye(15, dtype=torch.float64)])
         yield f"Hessian of a quadratic, batches of {batch_size}", (columns - A).abs().max().item(), 1e-12
 
@@ -146,7 +146,7 @@ def _spectra(device: torch.device) -> Iterator[Error]:
 
 def _network_curvature(device: torch.device) -> Iterator[Error]:
     objective = _network(device, torch.float64)
-    product, size = hessian_product(objective), objective.layout.size
+    product, size = Hessian(objective), objective.layout.size
     dense = _dense_hessian(objective)
     generator = torch.Generator().manual_seed(0)
     u, v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(device)
@@ -158,7 +158,7 @@ def _network_curvature(device: torch.device) -> Iterator[Error]:
     yield "product against differences of the gradient", difference.item(), 1e-7
     yield "asymmetry of the dense Hessian", (dense - dense.T).abs().max().item(), 1e-11
     yield "product against the dense Hessian", (exact - dense @ v).abs().max().item(), 1e-11
-    single = hessian_product(_network(device, torch.float32))(v)
+    single = Hessian(_network(device, torch.float32))(v)
     distance = torch.linalg.vector_norm(single - exact) / torch.linalg.vector_norm(exact)
     yield "product in single precision", distance.item(), 1e-4
     values = torch.linalg.eigvalsh(dense)

@@ -200,7 +200,7 @@ class Store:
             raise StoreError(f"cannot write {self.path}: {problem.strerror}; points before are kept") from problem
 
     def add_eigenpairs(self, pairs: Eigenpairs, *, replace: bool = False) -> None:
-        """Add eigenvalues, or replace those of the same weights, objective and method that are no better.
+        """Add eigenvalues, or replace those of the same weights, objective and block that are no better.
 
         Raises:
             StoreMismatch: others stand under this name, or better ones of other settings, and `replace` was not asked
@@ -242,8 +242,8 @@ class Store:
             name: of the record.
             checkpoint: the one it will stand on.
             provenance: of the record; its objective is what counts.
-            settings: of eigenpairs: top, tolerance, max_products. Those with which a record that is there could become
-                worse are refused.
+            settings: of eigenpairs: top, bottom, block, tolerance, max_products. Those with which a record that is
+                there could become worse are refused.
             replace: the record of this name may go, whatever it is, and other weights if nothing else stands on them.
 
         Raises:

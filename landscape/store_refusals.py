@@ -96,6 +96,7 @@ def settings_of(pairs: Eigenpairs) -> dict[str, Any]:
     """The settings a record of eigenpairs was made with; what it does not say is inferred from what it holds."""
     inferred = {
         "top": len(pairs.labels) - 1,
+        "bottom": 1,
         "tolerance": pairs.tolerance,
         "max_products": int(pairs.products.max(initial=0)),
     }
@@ -114,10 +115,11 @@ def looser_setting(held: Eigenpairs, wanted: Scalars) -> tuple[str, Any, Any] | 
     products = min(had["max_products"], spent) if held.converged.all() else had["max_products"]
     for name, bound, sign in (
         ("top", had["top"], 1),
+        ("bottom", had["bottom"], 1),
         ("tolerance", had["tolerance"], -1),
         ("max_products", products, 1),
     ):
-        came = wanted.get(name)
+        came = wanted.get(name, 1 if name == "bottom" else None)
         if isinstance(came, int | float) and sign * came < sign * bound:
             return name, bound, came
     return None
@@ -125,6 +127,7 @@ def looser_setting(held: Eigenpairs, wanted: Scalars) -> tuple[str, Any, Any] | 
 
 def check_settings(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
     """Refuse, before it is made, a measurement that could end worse than the eigenpairs held."""
+    _check_block(path, held, wanted)
     if (looser := looser_setting(held, wanted)) is not None:
         setting, bound, came = looser
         at = "at most" if setting == "tolerance" else "at least"
@@ -137,8 +140,7 @@ def check_settings(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
 
 def check_no_worse(path: Path, held: Eigenpairs, pairs: Eigenpairs) -> None:
     """Refuse eigenpairs of other settings that ended worse than those held, by method, labels and residuals."""
-    if held.method != pairs.method:
-        _refuse(path, "curvature", pairs.name, "method", held.method, pairs.method)
+    _check_block(path, held, pairs.settings)
     if settings_of(held) == settings_of(pairs):
         return
     for k, label in enumerate(held.labels):
@@ -151,6 +153,13 @@ def check_no_worse(path: Path, held: Eigenpairs, pairs: Eigenpairs) -> None:
                 f"{path} holds a better {label} as curvature {pairs.name!r}: expected a residual of at most "
                 f"{held.residuals[k]:.3g}, got {pairs.residuals[new]:.3g}; ask to replace it, or take another name"
             )
+
+
+def _check_block(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
+    """Refuse the spectrum of another block; the method is free: all of them find the same pairs."""
+    was, came = (settings.get("block") for settings in (held.settings, wanted))
+    if was != came:
+        _refuse(path, "curvature", held.name, "block", was or "all weights", came or "all weights")
 
 
 def _check_objective(path: Path, held: Any, kind: MeasuredKind, name: str, provenance: Provenance) -> None:

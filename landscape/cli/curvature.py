@@ -1,5 +1,6 @@
 """`landscape curvature`: both ends of the Hessian's spectrum of one or several checkpoints, into the store."""
 
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ from landscape.cli.running import LARGEST_SEED, emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from landscape.objective import Objective
     from landscape.records import Eigenpairs
 
 DID_NOT_SETTLE = 3
@@ -20,10 +24,23 @@ DID_NOT_SETTLE = 3
 def curvature(
     targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
     store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
-    method: Annotated[str, typer.Option(help="power.")] = "power",
-    top: Annotated[int, typer.Option(help="Eigenvalues wanted from the upper end.")] = 1,
+    method: Annotated[str, typer.Option(help="lanczos, power or lobpcg.")] = "lanczos",
+    top: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the upper end.")] = 1,
+    bottom: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the lower end.")] = 1,
+    block: Annotated[
+        str | None, typer.Option(help='Only this block: its name, "rows:GROUP", or a pattern of tensor names.')
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(help="Start Lanczos from the eigenvectors of another target, or of a record's in the store."),
+    ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Look for more from a second random vector: about twice the products.")
+    ] = False,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-3,
-    max_products: Annotated[int, typer.Option(help="Products at most, for each eigenvalue.")] = 300,
+    max_products: Annotated[
+        int, typer.Option(help="Products at most: lanczos in all, power for each eigenvalue, lobpcg for each end.")
+    ] = 300,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
@@ -31,7 +48,9 @@ def curvature(
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the starts and of what the objective draws.")
     ] = 0,
-    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the store; the checkpoint's by default, and the block's behind it.")
+    ] = None,
     replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -43,34 +62,47 @@ def curvature(
     Exit code 3 if one did not converge; it is kept, marked so. A record that is there is replaced by one that cannot be
     worse; by any other, and by one of other weights, only with --replace. Nothing else in the store is touched.
 
-    Example: landscape curvature samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
+    Example: landscape curvature samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048 --top 5
     """
-    if method != "power":
-        raise InvalidArgument(f"expected the method power, got {method!r}")
+    from landscape.curvature.ends import check_solver, eigenpairs_of, eigenvectors_of, products_at_most
+
+    check_solver(method, bottom=bottom, warm=warm_start is not None, confirm=confirm)
+    ends: dict[str, Any] = {
+        "top": top, "bottom": bottom, "block": block,
+        "tolerance": tolerance, "seed": seed, "max_products": max_products,
+    }  # fmt: skip
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
-    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
+    shared: dict[str, Any] = {"threads": threads, "device": device, **settings}
+    objectives = opened(targets, name=name, **shared)
     if dry_run:
-        _say_cost(objectives, (top + 1) * max_products, as_json)
+        started = products_at_most(method, top, bottom, max_products)
+        _say_cost(objectives, block, started * (2 if warm_start else 1), as_json)
         return
-    from landscape.curvature.power import eigenpairs_of
     from landscape.describe import checkpoint_record, provenance
     from landscape.objective import check_frozen
     from landscape.store import Store
 
+    start: Tensor | None = None
+    if warm_start is not None:
+        ((other, _, objective),) = opened([_target_of(warm_start, store)], name=None, **shared)
+        start = eigenvectors_of(objective, label=other, **ends)
     records: list[Eigenpairs] = []
-    wanted: dict[str, Any] = {"top": top, "tolerance": tolerance, "seed": seed, "max_products": max_products}
     for checkpoint, record, objective in objectives:
+        record = record if name or block is None else f"{checkpoint}-{re.sub('[^0-9A-Za-z]+', '-', block)}"
         centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
             origin = provenance(objective)
-            writer.check_origin("curvature", record, described, origin, settings=wanted, replace=replace)
+            writer.check_origin("curvature", record, described, origin, settings=ends, replace=replace)
             pairs = eigenpairs_of(
                 objective,
                 name=record,
                 checkpoint=checkpoint,
+                method=method,  # type: ignore[arg-type]  # checked above
+                start=_fitting(start, objective, block),
+                confirm=confirm,
                 centre=centre,
                 command=" ".join(["landscape", *sys.argv[1:]]),
-                **wanted,
+                **ends,
             )
             writer.add_checkpoint(described, replacing=[("curvature", record)] if replace else ())
             writer.add_eigenpairs(pairs, replace=replace)
@@ -82,17 +114,42 @@ def curvature(
         raise typer.Exit(DID_NOT_SETTLE)
 
 
-def _say_cost(objectives: Any, products: int, as_json: bool) -> None:
+def _target_of(warm_start: str, path: Path) -> str:
+    """A target as it is, or that of a record in the store."""
+    if ":" in warm_start:
+        return warm_start
+    from landscape.store import Store
+
+    with Store.read(path) as reader:
+        names = reader.names("curvature")
+        if warm_start in names:
+            return reader.eigenpairs(warm_start).provenance.target
+    raise InvalidArgument(
+        f"expected a target (loader:where) or a curvature record of {path} ({', '.join(names) or 'none'}) for a warm "
+        f"start, got {warm_start!r}"
+    )
+
+
+def _fitting(start: "Tensor | None", objective: "Objective", block: str | None) -> "Tensor | None":
+    if start is None:
+        return None
+    from landscape.blocks import mask_of
+
+    size = objective.layout.size if block is None else int(mask_of(objective.layout, block).sum())
+    if len(start) != size:
+        raise InvalidArgument(f"expected a warm start from weights of {size:,} free coordinates, got {len(start):,}")
+    return start
+
+
+def _say_cost(objectives: Any, block: str | None, products: int, as_json: bool) -> None:
     import torch
 
-    from landscape.curvature.products import hessian_product
+    from landscape.curvature.operators import Hessian
 
     rows = []
     for checkpoint, _, objective in objectives:
-        product = hessian_product(objective)
-        start = torch.ones(objective.layout.size, dtype=torch.float64)
-        start = start.to(next(iter(objective.weights.values())).device)
-        cost = cost_of(partial(product, start))
+        product = Hessian(objective, block=block)
+        cost = cost_of(partial(product, torch.ones(product.size, dtype=torch.float64, device=product.device)))
         seconds = products * cost["seconds_a_step"]
         rows.append({"checkpoint": checkpoint, "products_at_most": products, "seconds_at_most": seconds, **cost})
     lines = [

@@ -22,34 +22,17 @@ reported so.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature.products import Product, hessian_product
-from landscape.describe import provenance
+from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair, end_labels
+from landscape.curvature.operators import Product
 from landscape.errors import InvalidArgument, NonFiniteProduct
-from landscape.objective import LossValue, Objective, check_frozen
 from landscape.parameters import Vector
-from landscape.progress import progress
-from landscape.records import Eigenpairs
 
-TOLERANCE = 1e-3
-MAX_PRODUCTS = 300  # for each pair; enough for neighbours 2 % away
 FAR_SHARE = 1 / 3  # where c lies between the far end (0) and the wanted end (1); below 1/2 the wanted end leads
 MIXED = 0.1  # ||Hv - theta v|| / ||Hv|| above which v holds more than one eigenvector of different sign
 SETTLED = 1e-3  # growth of ||Hv|| a step below which only eigenvalues of nearly the largest size are left in v
-
-
-@dataclass(frozen=True, slots=True)
-class Eigenpair:
-    """An approximate eigenpair and the evidence for it."""
-
-    value: float  # theta, in units of the loss per squared parameter
-    vector: Vector  # v, unit length
-    residual: float  # ||Hv - theta v||; some true eigenvalue lies within this of theta
-    products: int  # operator products spent
-    converged: bool  # residual <= tolerance * |theta|: an eigenvalue is there, though perhaps not the outermost one
 
 
 def leading_eigenpair(
@@ -104,7 +87,7 @@ def power_iteration(
         top: pairs wanted from the upper end, below n.
         seed: of the Gaussian starts.
         tolerance: accepted ||Hv - theta v|| relative to |theta|.
-        max_products: for each pair.
+        max_products: for each pair; 300 are enough for neighbours 2 % away.
         device: where the vectors live.
 
     Raises:
@@ -157,76 +140,7 @@ def power_iteration(
         )  # fmt: skip
     biggest = max(abs(upper.pair.value), abs(lower.pair.value))
     pairs = _rayleigh_ritz(above, tolerance, tolerance * biggest) if top > 1 else [upper.pair]
-    labels = ["lambda_max", *(f"lambda_{k}" for k in range(2, top + 1)), "lambda_min"]
-    return dict(zip(labels, [*pairs, lower.pair], strict=True))
-
-
-def eigenpairs_of(
-    objective: Objective,
-    *,
-    name: str,
-    checkpoint: str,
-    top: int = 1,
-    seed: int = 0,
-    tolerance: float = TOLERANCE,
-    max_products: int = MAX_PRODUCTS,
-    centre: LossValue | None = None,
-    command: str = "",
-) -> Eigenpairs:
-    """Both ends of the objective's Hessian at its weights, as a record for the store.
-
-    `converged` proves of each pair that it is one, not that it is the outermost; see the top of this file.
-
-    Args:
-        objective: the frozen loss.
-        name: of the record.
-        checkpoint: name of the checkpoint the objective stands on.
-        top: pairs wanted from the upper end.
-        seed: of the starts.
-        tolerance: accepted residual relative to the value.
-        max_products: for each pair; a product costs about three gradients.
-        centre: the loss at the weights where it is known; two losses otherwise.
-        command: kept in the provenance.
-
-    Raises:
-        NotFrozen, NonFiniteLoss: the objective gives no one finite loss at the checkpoint.
-        NonFiniteProduct: a product held a NaN or an infinity.
-        InvalidArgument: an option outside what it may be.
-    """
-    loss = check_frozen(objective) if centre is None else centre
-    exact = hessian_product(objective)
-    device = next(iter(objective.weights.values())).device
-    with progress(f"Hessian products, {checkpoint} (at most)", (top + 1) * max_products) as advance:
-
-        def counted(v: Vector) -> Vector:
-            result = exact(v)
-            advance(1)
-            return result
-
-        pairs = power_iteration(
-            counted,
-            objective.layout.size,
-            top=top,
-            seed=seed,
-            tolerance=tolerance,
-            max_products=max_products,
-            device=device,
-        )
-    found = list(pairs.values())
-    return Eigenpairs(
-        name=name,
-        checkpoint=checkpoint,
-        method="power",
-        labels=tuple(pairs),
-        values=np.array([pair.value for pair in found]),
-        residuals=np.array([pair.residual for pair in found]),
-        converged=np.array([pair.converged for pair in found]),
-        products=np.array([pair.products for pair in found], dtype=np.int64),
-        tolerance=tolerance,
-        provenance=provenance(objective, command),
-        loss=loss.value,
-        settings={"top": top, "tolerance": tolerance, "seed": seed, "max_products": max_products},
-    )
+    return dict(zip(end_labels(top, 1), [*pairs, lower.pair], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.curvature.power import eigenpairs_of
-from landscape.curvature.products import hessian_product
+from landscape.curvature.ends import eigenpairs_of
+from landscape.curvature.operators import Hessian
 from landscape.describe import checkpoint_record, provenance
 from landscape.errors import StoreMismatch
 from landscape.executors.here import make_executor
@@ -246,7 +246,7 @@ def cost_of_comparison(folders: Sequence[Path], options: Options) -> dict[str, A
     everyone = open_objective(members[0], options, loss, options.surface_users, interactions)
     some = open_objective(members[0], options, loss, options.users, interactions)
     loss_seconds = _seconds(lambda: loss_at(everyone, everyone.weights))
-    product = hessian_product(some)
+    product = Hessian(some)
     product_seconds = _seconds(lambda: product(some.layout.flatten(some.weights)))
     points = options.grid.size * len(members)
     products = 2 * options.max_products * len(members)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.curvature.power import eigenpairs_of
+from landscape.curvature.ends import eigenpairs_of
 from landscape.describe import checkpoint_record
 from landscape.errors import LandscapeError, WorkerDied
 from landscape.objective import loss_at

@@ -3,8 +3,9 @@ import pytest
 import torch
 from landscape_tests.known import dense_hessian, quadratic, small_network
 
-from landscape.curvature.power import eigenpairs_of, leading_eigenpair, power_iteration
-from landscape.curvature.products import hessian_product
+from landscape.curvature.ends import eigenpairs_of
+from landscape.curvature.operators import Hessian
+from landscape.curvature.power import leading_eigenpair, power_iteration
 from landscape.errors import InvalidArgument, NonFiniteProduct
 
 SCALES = [1.0, -1.0, 1e-6, -1e-6]
@@ -122,7 +123,7 @@ def test_further_pairs_are_found_by_deflation():
 def test_both_ends_are_the_dense_hessians(seed):
     small = small_network(seed=seed, batch_size=21)
     values = torch.linalg.eigvalsh(dense_hessian(small))
-    found = power_iteration(hessian_product(small), small.layout.size, tolerance=1e-3, max_products=1500, seed=seed)
+    found = power_iteration(Hessian(small), small.layout.size, tolerance=1e-3, max_products=1500, seed=seed)
     assert all(pair.converged for pair in found.values())
     assert [pair.value for pair in found.values()] == pytest.approx([values[-1].item(), values[0].item()], rel=1e-4)
 
@@ -187,7 +188,7 @@ def test_the_leading_pair_is_the_dense_hessians_largest_in_size(seed):
     largest = values.abs().argmax()
     start = torch.randn(small.layout.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
-    pair = leading_eigenpair(hessian_product(small), start, tolerance=1e-6, max_products=2000)
+    pair = leading_eigenpair(Hessian(small), start, tolerance=1e-6, max_products=2000)
 
     assert pair.converged
     assert pair.value == pytest.approx(values[largest].item(), rel=1e-9)

@@ -35,13 +35,13 @@ def test_the_command_prints_a_table_and_leaves_with_zero(monkeypatch):
 
 
 def test_a_wrong_product_is_caught(monkeypatch):
-    exact = selftest.hessian_product
+    exact = selftest.Hessian
 
     def doubled(objective):
         product = exact(objective)
         return lambda v: 2 * product(v)
 
-    monkeypatch.setattr(selftest, "hessian_product", doubled)
+    monkeypatch.setattr(selftest, "Hessian", doubled)
     result = run(monkeypatch, "--json")
     assert result.exit_code == 1
     failed = {check["name"] for check in json.loads(result.stdout)["checks"] if not check["passed"]}

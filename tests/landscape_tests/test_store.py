@@ -315,8 +315,8 @@ def test_eigenvalues_and_sharpness_of_another_origin_are_refused(study):
         with pytest.raises(StoreMismatch, match="another objective"):
             add(dataclasses.replace(record(), provenance=elsewhere))
         add(record(checkpoint="second"), replace=True)
-    with pytest.raises(StoreMismatch, match="another method"):
-        study.add_eigenpairs(stores.eigenpairs(checkpoint="second", method="lanczos"))
+    with pytest.raises(StoreMismatch, match="another block: expected all weights, got bias"):
+        study.add_eigenpairs(dataclasses.replace(stores.eigenpairs(checkpoint="second"), settings={"block": "bias"}))
 
 
 def test_a_measurement_needs_its_checkpoint(study):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from samrec_tests import small_runs
 
-from landscape.curvature.products import hessian_product
+from landscape.curvature.operators import Hessian
 from landscape.objective import check_frozen, gradient_at, loss_at
 from samrec.data.interactions import Interactions
 from samrec.errors import ConfigError
@@ -179,7 +179,7 @@ def test_the_held_out_loss_is_of_the_target_behind_the_newest_item(model, intera
 @every_loss
 def test_products_are_symmetric_and_second_differences_of_the_gradient(model, interactions, loss):
     objective = SequenceObjective(model, interactions, **loss, tokens=60)
-    product = hessian_product(objective)
+    product = Hessian(objective)
     generator = torch.Generator().manual_seed(0)
     u, v = (torch.randn(objective.layout.size, generator=generator, dtype=torch.float64) for _ in range(2))
     assert torch.dot(u, product(v)).item() == pytest.approx(torch.dot(v, product(u)).item(), rel=1e-9)

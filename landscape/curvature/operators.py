@@ -1,0 +1,306 @@
+"""Curvature as operators: products with the Hessian, the Gauss-Newton matrix or the empirical Fisher, never the matrix.
+
+Letters: w the weights, z the model's outputs, v a vector over the free coordinates, V several of them as columns, H the
+Hessian of the mean loss, J the derivative of z in w, n_u the targets of unit u and S_u its summed loss.
+
+    Hessian           H
+    GaussNewton       sum over chunks of J^T H_z J / sum n_u, with H_z the Hessian of the summed loss in z
+    EmpiricalFisher   sum over units of grad S_u (grad S_u)^T / sum n_u
+
+Each is summed over chunks in float64 and divided once, so that no result depends on how the data is cut, and inside a
+chunk the weights' own precision is used. Vectors are flat and float64 over the free coordinates, in the layout's order,
+or over those of one block. Any length of v is safe: columns are scaled to one before the product and back after it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from landscape.blocks import mask_of
+from landscape.curvature.derivatives import (
+    double_backward,
+    forward_over_reverse,
+    gradient_of,
+    push_and_pull,
+    supports_double_backward,
+)
+from landscape.errors import InvalidArgument
+from landscape.objective import Objective
+from landscape.parameters import Params, Vector
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+Product = Callable[[Vector], Vector]
+Columns = Float[Tensor, "free columns"]
+Method = Literal["auto", "double-backward", "forward-over-reverse", "central-differences"]
+METHODS: tuple[Method, ...] = ("auto", "double-backward", "forward-over-reverse", "central-differences")
+
+
+class Operator(ABC):
+    """A symmetric linear map, known by its products alone."""
+
+    size: int  # n, the length of a vector
+    device: torch.device  # where products are made; vectors may live elsewhere and come back there
+
+    @abstractmethod
+    def matmat(self, V: Columns) -> Columns:
+        """The product with several vectors at once, (n, columns) in float64."""
+
+    def matvec(self, v: Vector) -> Vector:
+        """The product with one vector."""
+        self._check(v, 1)
+        return self.matmat(v[:, None])[:, 0]
+
+    def __call__(self, v: Vector) -> Vector:
+        """`matvec`."""
+        return self.matvec(v)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        """With a vector (n,) or columns (n, k)."""
+        return self.matvec(other) if other.ndim == 1 else self.matmat(other)
+
+    def to_scipy(self) -> "LinearOperator":
+        """The same map on NumPy arrays in float64, for `scipy.sparse.linalg`."""
+        from scipy.sparse.linalg import LinearOperator
+
+        def of(product: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+            return lambda array: product(torch.as_tensor(array.copy(), dtype=torch.float64)).cpu().numpy()
+
+        one = of(lambda v: self.matvec(v.reshape(-1)))
+        return LinearOperator(
+            (self.size, self.size), matvec=one, rmatvec=one, matmat=of(self.matmat), rmatmat=of(self.matmat), dtype="f8"
+        )
+
+    def _check(self, vectors: Tensor, axes: int) -> None:
+        if vectors.ndim != axes or len(vectors) != self.size:
+            wanted = f"({self.size:,},)" if axes == 1 else f"({self.size:,}, k)"
+            raise InvalidArgument(f"expected vectors of shape {wanted}, got {tuple(vectors.shape)}")
+
+
+class ObjectiveOperator(Operator):
+    """An operator that is a sum over an objective's chunks divided by its number of targets."""
+
+    def __init__(self, objective: Objective, params: Params | None = None, *, block: str | None = None) -> None:
+        """Fix where it is taken, and on which coordinates.
+
+        Args:
+            objective: its `outputs` is called with `differentiable_twice=True`.
+            params: named tensors of the objective's layout; its own weights by default. They must not be changed.
+            block: a named block (see `landscape.blocks`): only its coordinates move and are answered for, and no
+                derivative in a tensor without any of them is taken.
+
+        Raises:
+            InvalidArgument: no such block.
+        """
+        self.objective = objective
+        self.block = block
+        self.weights = {name: tensor.detach() for name, tensor in (params or objective.weights).items()}
+        self.device = next(iter(self.weights.values())).device
+        layout = objective.layout
+        mask = None if block is None else mask_of(layout, block).to(self.device)
+        self._places = None if mask is None else mask.nonzero().squeeze(1)
+        self.size = layout.size if self._places is None else len(self._places)
+        self.names = list(layout.shapes)
+        if mask is not None:
+            parts = torch.split(mask, list(layout.sizes.values()))
+            self.names = [name for name, part in zip(layout.sizes, parts, strict=True) if part.any()]
+        self.targets = sum(chunk.counts.double().sum().item() for chunk in objective.chunks)
+
+    def matmat(self, V: Columns) -> Columns:
+        """The product with several vectors at once: cheaper than one by one, as they share each chunk's own passes."""
+        self._check(V, 2)
+        lengths = torch.linalg.vector_norm(V.double(), dim=0)
+        used = lengths.nonzero().squeeze(1)  # a column of zeros costs nothing
+        answer = torch.zeros(V.shape, dtype=torch.float64, device=V.device)
+        if not len(used):
+            return answer
+        directions = self._directions(V, lengths, used)
+        columns = self._summed(directions)
+        for column, image in zip(used.tolist(), columns, strict=True):
+            answer[:, column] = image.to(V.device)
+        return answer.mul_(lengths / self.targets)
+
+    def _directions(self, V: Columns, lengths: Tensor, used: Tensor) -> dict[str, Tensor]:
+        """Unit tangents of each tensor, (columns, *shape), in the weights' precision."""
+        layout = self.objective.layout
+        columns = []
+        for column in used.tolist():
+            v = (V[:, column].double() / lengths[column]).to(self.device)
+            if self._places is not None:
+                v = v.new_zeros(layout.size).index_copy_(0, self._places, v)
+            columns.append(layout.unflatten(v))
+        kinds = {name: self.weights[name].dtype for name in self.names}
+        return {name: torch.stack([one[name].to(kinds[name]) for one in columns]) for name in self.names}
+
+    def _summed(self, directions: Mapping[str, Tensor]) -> list[Vector]:
+        """The sum over chunks for each column, flat, float64."""
+        first = next(iter(directions.values()))
+        totals = {
+            name: torch.zeros(tensor.shape, dtype=torch.float64, device=self.device)
+            for name, tensor in directions.items()
+        }
+        for chunk in self.objective.chunks:
+            for name, part in self._of_chunk(chunk, directions).items():
+                totals[name] += part
+        return [self._flat({name: total[column] for name, total in totals.items()}) for column in range(len(first))]
+
+    def _flat(self, tensors: Mapping[str, Tensor]) -> Vector:
+        layout = self.objective.layout
+        full = {
+            name: tensors[name] if name in tensors else torch.zeros(shape, device=self.device)
+            for name, shape in layout.shapes.items()
+        }
+        flat = layout.flatten(full)
+        return flat if self._places is None else flat.index_select(0, self._places)
+
+    @abstractmethod
+    def _of_chunk(self, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The product summed over one chunk: (columns, *shape) for each tensor."""
+
+    def _leaves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All weights as a function's arguments, and those of them that derivatives are taken in."""
+        moving = {name: self.weights[name].detach().requires_grad_(True) for name in self.names}
+        return {**self.weights, **moving}, moving
+
+    def _outputs(self, params: Params, chunk: Any) -> Tensor:
+        return self.objective.outputs(params, chunk, differentiable_twice=True)
+
+
+class Hessian(ObjectiveOperator):
+    """The Hessian of the mean loss.
+
+    Double backward (Pearlmutter 1994) differentiates the gradient's own graph; forward over reverse carries a tangent
+    through the gradient. Both are exact. Central differences are two gradients a column, at w + t v and w - t v, and
+    say how far off they are: `relative_error`.
+    """
+
+    relative_error: float | None  # central differences: how far off the first product was; None of exact ones
+
+    def __init__(
+        self,
+        objective: Objective,
+        params: Params | None = None,
+        *,
+        block: str | None = None,
+        method: Method = "auto",
+        step: float | None = None,
+    ) -> None:
+        """Fix where it is taken, on which coordinates, and how.
+
+        Args:
+            objective: its `outputs` is called with `differentiable_twice=True`.
+            params: named tensors of the objective's layout; its own weights by default. They must not be changed.
+            block: only these coordinates.
+            method: "auto" is double backward, or forward over reverse where an operation of the model has no second
+                backward pass.
+            step: t, the length of the step of central differences; by default the cube root of the weights' precision
+                times ||w||, where the errors of rounding and of truncation are about equal.
+
+        Raises:
+            InvalidArgument: no such block or method, or a step that is not positive.
+        """
+        super().__init__(objective, params, block=block)
+        if method not in METHODS:
+            raise InvalidArgument(f"expected a method out of {', '.join(METHODS)}, got {method!r}")
+        if step is not None and not 0 < step < float("inf"):
+            raise InvalidArgument(f"expected a positive step, got {step}")
+        self.method: Method = method
+        if method == "auto":
+            able = supports_double_backward(
+                lambda chunk: self._summed_loss(*self._leaves(), chunk), objective.chunks[0]
+            )
+            self.method = "double-backward" if able else "forward-over-reverse"
+        self._step = step
+        self.relative_error = None
+
+    @property
+    def step(self) -> float:
+        """t, the length of central differences' step."""
+        if self._step is None:
+            norm = torch.linalg.vector_norm(self.objective.layout.flatten(self.weights)).item()
+            precision = max(torch.finfo(tensor.dtype).eps for tensor in self.weights.values())
+            self._step = precision ** (1 / 3) * (norm or 1.0)
+        return self._step
+
+    def _summed_loss(self, params: Params, moving: Params, chunk: Any) -> tuple[Tensor, list[Tensor]]:
+        return self.objective.loss(self._outputs(params, chunk), chunk).double().sum(), list(moving.values())
+
+    def _summed(self, directions: Mapping[str, Tensor]) -> list[Vector]:
+        if self.method != "central-differences":
+            return super()._summed(directions)
+        columns = len(next(iter(directions.values())))
+        return [self._difference({name: one[column] for name, one in directions.items()}) for column in range(columns)]
+
+    def _of_chunk(self, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        way = double_backward if self.method == "double-backward" else forward_over_reverse
+        params, moving = self._leaves()
+        return way(lambda given: self._summed_loss({**params, **given}, given, chunk)[0], moving, directions)
+
+    def _difference(self, direction: Params) -> Vector:
+        """Two gradients; the first time four, to say how far off they are.
+
+        The difference over 2 t has four times the error of truncation and half that of rounding, so its distance from
+        the one over t is an upper estimate of the error, as long as that is small.
+        """
+        found = self._slope(direction, self.step)
+        if self.relative_error is None:
+            wider = self._slope(direction, 2 * self.step)
+            size = torch.linalg.vector_norm(found).item()
+            self.relative_error = torch.linalg.vector_norm(wider - found).item() / size if size else 0.0
+        return found
+
+    def _slope(self, direction: Params, step: float) -> Vector:
+        total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
+        for sign in (1, -1):
+            there = {name: self.weights[name].add(direction[name], alpha=sign * step) for name in self.names}
+            total += sign * self._flat(gradient_of(self.objective, {**self.weights, **there}, self.names))
+        return total / (2 * step)
+
+
+class GaussNewton(ObjectiveOperator):
+    """The generalised Gauss-Newton matrix J^T H_z J of the mean loss (Schraudolph 2002): never negative if H_z is not.
+
+    One forward pass with a tangent and one backward pass a column; without forward derivatives of the model, two
+    backward passes more.
+    """
+
+    def _of_chunk(self, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        params, moving = self._leaves()
+
+        def curved(z: Tensor, tangents: list[Tensor]) -> list[Tensor]:
+            return _in_outputs(lambda at: self.objective.loss(at, chunk).double().sum(), z, tangents)
+
+        return push_and_pull(lambda given: self._outputs({**params, **given}, chunk), curved, moving, directions)
+
+
+class EmpiricalFisher(ObjectiveOperator):
+    """The empirical Fisher matrix: sum over units of grad S_u (grad S_u)^T, divided by the number of all targets.
+
+    The unit is the objective's own (a user, an image) and S_u its summed loss, so that a user with ten targets counts
+    as one observation of ten terms; the division puts it on the scale of `Hessian` and `GaussNewton`, and with one
+    target a unit it is the textbook mean of squared gradients. It is not the Fisher matrix: the targets are those of
+    the data and not drawn from the model (Kunstner et al. 2019). The units' gradients are never formed.
+    """
+
+    def _of_chunk(self, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        params, moving = self._leaves()
+
+        def losses(given: Params) -> Tensor:
+            return self.objective.loss(self._outputs({**params, **given}, chunk), chunk)
+
+        return push_and_pull(losses, lambda _, tangents: tangents, moving, directions)
+
+
+def _in_outputs(loss: Callable[[Tensor], Tensor], z: Tensor, tangents: list[Tensor]) -> list[Tensor]:
+    """H_z times each tangent."""
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
+        if not slope.requires_grad:  # linear in the outputs
+            return [torch.zeros_like(tangent) for tangent in tangents]
+        return [torch.autograd.grad(slope, leaf, tangent, retain_graph=True)[0] for tangent in tangents]
