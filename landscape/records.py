@@ -125,7 +125,7 @@ class Eigenpairs:
     provenance: Provenance
     loss: float | None = None  # the objective at w; None in stores from before it was kept
     settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products, and what was not left alone:
-    # bottom, block, confirm, warm_start (how many vectors); empty in such stores
+    # bottom, block, confirm, warm_start; empty in such stores
 
 
 @dataclass(frozen=True, slots=True)

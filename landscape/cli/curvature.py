@@ -85,7 +85,7 @@ def curvature(
     start: Tensor | None = None
     if warm_start is not None:
         ((other, _, objective),) = opened([_target_of(warm_start, store)], name=None, **shared)
-        start = eigenvectors_of(objective, label=other, **ends)
+        start = eigenvectors_of(objective, label=other, **ends).sum(dim=1)
     records: list[Eigenpairs] = []
     for checkpoint, record, objective in objectives:
         record = record if name or block is None else f"{checkpoint}-{re.sub('[^0-9A-Za-z]+', '-', block)}"
@@ -97,7 +97,7 @@ def curvature(
                 objective,
                 name=record,
                 checkpoint=checkpoint,
-                method=method,  # type: ignore[arg-type]  # checked above
+                method=method,
                 start=_fitting(start, objective, block),
                 confirm=confirm,
                 centre=centre,

@@ -20,7 +20,14 @@ Named = Mapping[str, Tensor]
 make_dual: Any = forward_ad.make_dual
 unpack_dual: Any = forward_ad.unpack_dual
 # What torch raises where an operation has no derivative of the kind that was asked for.
-NO_DERIVATIVE = ("derivative for", "is not implemented", "does not support", "not differentiable", "Trying to use")
+NO_DERIVATIVE = (
+    "derivative for",
+    "is not implemented",
+    "does not support",
+    "not differentiable",
+    "Trying to use",
+    "differentiate twice",
+)
 
 
 def double_backward(f: Callable[[Named], Tensor], moving: Named, directions: Named) -> dict[str, Tensor]:
@@ -109,7 +116,10 @@ def gradient_of(objective: Objective, params: Params, names: Sequence[str]) -> d
 
 
 def supports_double_backward(loss: Callable[[Any], tuple[Tensor, list[Tensor]]], chunk: Any) -> bool:
-    """Whether the gradient's graph can be walked backwards: tried on one chunk."""
+    """Whether the gradient's graph can be walked backwards: tried on one chunk, every node of it.
+
+    `torch.autograd.grad` would pass by a node marked as differentiable once, whose part of the answer is then missing.
+    """
     with torch.enable_grad():
         summed, inputs = loss(chunk)
         g = torch.autograd.grad(summed, inputs, create_graph=True, allow_unused=True)
@@ -117,12 +127,34 @@ def supports_double_backward(loss: Callable[[Any], tuple[Tensor, list[Tensor]]],
         if not parts:
             return True
         try:
-            torch.autograd.grad(parts, inputs, [torch.zeros_like(part) for part in parts], allow_unused=True)
+            torch.autograd.backward(parts, [torch.zeros_like(part) for part in parts])
         except (RuntimeError, NotImplementedError) as error:
             if _lacks_a_derivative(error):
                 return False
             raise
     return True
+
+
+def agrees_with_differences(f: Callable[[Named], Tensor], moving: Named, directions: Named) -> bool:
+    """Whether forward over reverse is there and near a difference of gradients: an operation may drop its tangent."""
+    try:
+        found = forward_over_reverse(f, moving, directions)
+    except (RuntimeError, NotImplementedError) as error:
+        if _lacks_a_derivative(error):
+            return False
+        raise
+    sizes = [sum(one.double().square().sum().item() for one in named.values()) for named in (moving, directions)]
+    precision = max(torch.finfo(one.dtype).eps for one in moving.values())
+    step = precision ** (1 / 3) * ((sizes[0] or 1.0) / sizes[1]) ** 0.5
+    slopes = []
+    for sign in (1, -1):
+        there = {name: one.detach().add(directions[name][0], alpha=sign * step) for name, one in moving.items()}
+        leaves = [one.requires_grad_(True) for one in there.values()]
+        with torch.enable_grad():
+            slopes.append(torch.autograd.grad(f(there), leaves, allow_unused=True, materialize_grads=True))
+    exact = torch.cat([one.reshape(-1).double() for one in found.values()])
+    near = torch.cat([(a.double() - b.double()).reshape(-1) / (2 * step) for a, b in zip(*slopes, strict=True)])
+    return bool(torch.linalg.vector_norm(exact - near) <= 0.05 * torch.linalg.vector_norm(near))
 
 
 def _pushed(f: Callable[[Named], Tensor], moving: Named, directions: Named) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Both ends of an objective's spectrum as a record for the store, by Lanczos, power iteration or LOBPCG."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ from landscape.objective import LossValue, Objective, check_frozen
 from landscape.progress import progress
 from landscape.records import Eigenpairs
 
-Solver = Literal["lanczos", "power", "lobpcg"]
-SOLVERS: tuple[Solver, ...] = ("lanczos", "power", "lobpcg")
+SOLVERS = ("lanczos", "power", "lobpcg")
 
 
 def eigenpairs_of(
@@ -27,7 +26,7 @@ def eigenpairs_of(
     *,
     name: str,
     checkpoint: str,
-    method: Solver = "lanczos",
+    method: str = "lanczos",
     top: int = 1,
     bottom: int = 1,
     block: str | None = None,
@@ -51,7 +50,7 @@ def eigenpairs_of(
         top: pairs wanted from the upper end.
         bottom: pairs wanted from the lower end; power iteration has one.
         block: the Hessian of this block of the weights alone.
-        start: vectors to start Lanczos from, (n, k): see `eigenvectors_of`.
+        start: where Lanczos starts, (n,) or (n, k), such as the sum of `eigenvectors_of` another checkpoint.
         confirm: of Lanczos, see there.
         seed: of the random starts.
         tolerance: accepted residual relative to the value.
@@ -80,7 +79,7 @@ def eigenpairs_of(
     further = {"bottom": (bottom, 1), "block": (block, None), "confirm": (confirm, False)}
     settings |= {key: value for key, (value, default) in further.items() if value != default}
     if start is not None:
-        settings["warm_start"] = 1 if start.ndim == 1 else start.shape[1]
+        settings["warm_start"] = True
     return Eigenpairs(
         name=name,
         checkpoint=checkpoint,
@@ -122,7 +121,7 @@ def eigenvectors_of(
 def find_ends(
     operator: Hessian,
     *,
-    method: Solver = "lanczos",
+    method: str = "lanczos",
     top: int = 1,
     bottom: int = 1,
     start: Tensor | None = None,
@@ -145,7 +144,7 @@ def find_ends(
         shared: dict[str, Any] = {
             "top": top, "seed": seed, "tolerance": tolerance, "max_products": max_products, "device": operator.device,
         }  # fmt: skip
-        ways: dict[Solver, Callable[[], dict[str, Eigenpair]]] = {
+        ways: dict[str, Callable[[], dict[str, Eigenpair]]] = {
             "lanczos": lambda: lanczos(product, operator.size, bottom=bottom, start=start, confirm=confirm, **shared),
             "power": lambda: power_iteration(product, operator.size, **shared),
             "lobpcg": lambda: lobpcg_ends(product, operator.size, bottom=bottom, **shared),

@@ -6,9 +6,10 @@ multiplied so far), theta and y an eigenpair of V_m^T H V_m, q the vectors of V 
 A step multiplies one waiting vector and makes what is new in the product orthogonal to the whole basis, twice, so that
 no copies of converged pairs appear. B is kept in full and not only its three diagonals: ||B y - theta y|| is then the
 residual ||Hv - theta v|| of the operator as it is, rounding and any asymmetry of the products included, and nothing
-stops on anything else. From one start vector this is the Lanczos iteration, with a whole basis of starts (from another
-checkpoint's eigenvectors) its band form, where the direction multiplied next is the residual of the pair that is
-furthest from its tolerance.
+stops on anything else. From one start vector this is the Lanczos iteration, from several its band form, where the
+vector that has waited longest is multiplied next: so k starts find up to k copies of a multiple eigenvalue.
+Eigenvectors of another checkpoint save most as one start, their sum: on operators 1e-5, 1e-3 and 1e-2 away it took 5,
+10 and 14 products where a random start took 26, and the vectors side by side 4, 8 and 27.
 
 A full basis is restarted thickly (Wu and Simon 2000): the Ritz vectors nearest to both ends stay. When a product brings
 nothing new, the basis spans an invariant subspace, and another random vector, orthogonal to it, starts a chain of its
@@ -62,8 +63,8 @@ def lanczos(
         size: n, the length of v.
         top: pairs wanted from the upper end.
         bottom: pairs wanted from the lower end.
-        start: a vector (n,), or several as columns (n, k), such as the same pairs at another checkpoint; random by
-            default. Pairs of which it has no share are found only after a breakdown or with `confirm`.
+        start: a vector (n,), such as the sum of the same eigenvectors at another checkpoint, or several as columns
+            (n, k); random by default. Pairs of which it has no share are found only after a breakdown or by `confirm`.
         seed: of the random vectors.
         tolerance: accepted ||Hv - theta v|| relative to |theta|.
         max_products: in all.
@@ -100,7 +101,7 @@ def lanczos(
     known: NDArray[np.float64] | None = None  # values at the last random start: a whole chain must leave them alone
     settled = False
     while krylov.products < max_products:
-        grew = krylov.multiply(product, wanted, newest_first=settled)
+        grew = krylov.multiply(product, newest_first=settled)
         chain += 1
         settled = wanted.settled(krylov)
         if krylov.is_complete:
@@ -179,12 +180,10 @@ class _Krylov:
                 self._append(remainder)
                 return
 
-    def multiply(self, product: Product, wanted: "_Wanted", *, newest_first: bool) -> bool:
+    def multiply(self, product: Product, *, newest_first: bool) -> bool:
         """One product: a column of B, and one more vector that waits if there was anything new in it."""
         if self.waiting > 1 and newest_first:
             self._swap()
-        elif self.waiting > 1 and self.multiplied:
-            self._turn(wanted)
         m = self.multiplied
         image = product(self.V[m].double())
         self.products += 1
@@ -237,18 +236,6 @@ class _Krylov:
         first, last = self.multiplied, self.held - 1
         self.V[[first, last]] = self.V[[last, first]]
         self.B[[first, last]] = self.B[[last, first]]
-
-    def _turn(self, wanted: "_Wanted") -> None:
-        """Turn the waiting vectors so that the first is the residual of the pair furthest from its tolerance."""
-        m, q = self.multiplied, self.waiting
-        toward = self.B[m : m + q, :m] @ self.Y[:, wanted.worst(self)]
-        length = np.linalg.norm(toward)
-        if length == 0:
-            return
-        turn, _ = np.linalg.qr(np.column_stack([toward / length, np.eye(q)]))
-        turned = torch.from_numpy(turn.T.copy()).to(self.V)
-        self.V[m : m + q] = turned @ self.V[m : m + q]
-        self.B[m : m + q] = turn.T @ self.B[m : m + q]
 
     def _widen(self, by: int) -> None:
         self.V = torch.cat([self.V, self.V.new_zeros(by, self.size)])
@@ -326,11 +313,6 @@ class _Wanted:
         return bool(
             (np.abs(after - before) <= self.tolerance * np.maximum(np.abs(after), self.tolerance * scale)).all()
         )
-
-    def worst(self, krylov: _Krylov) -> int:
-        places = self.places(krylov.multiplied)
-        limits = np.maximum(self.limits(krylov), np.finfo(np.float64).tiny)
-        return max(places, key=lambda k: krylov.residuals[k] / limits[k])
 
     def pairs(self, krylov: _Krylov) -> dict[str, Eigenpair]:
         places = self.places(krylov.multiplied)

@@ -14,7 +14,7 @@ or over those of one block. Any length of v is safe: columns are scaled to one b
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from landscape.blocks import mask_of
 from landscape.curvature.derivatives import (
+    agrees_with_differences,
     double_backward,
     forward_over_reverse,
     gradient_of,
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 
 Product = Callable[[Vector], Vector]
 Columns = Float[Tensor, "free columns"]
-Method = Literal["auto", "double-backward", "forward-over-reverse", "central-differences"]
-METHODS: tuple[Method, ...] = ("auto", "double-backward", "forward-over-reverse", "central-differences")
+METHODS = ("auto", "double-backward", "forward-over-reverse", "central-differences")
 
 
 class Operator(ABC):
@@ -187,7 +187,7 @@ class Hessian(ObjectiveOperator):
         params: Params | None = None,
         *,
         block: str | None = None,
-        method: Method = "auto",
+        method: str = "auto",
         step: float | None = None,
     ) -> None:
         """Fix where it is taken, on which coordinates, and how.
@@ -196,8 +196,8 @@ class Hessian(ObjectiveOperator):
             objective: its `outputs` is called with `differentiable_twice=True`.
             params: named tensors of the objective's layout; its own weights by default. They must not be changed.
             block: only these coordinates.
-            method: "auto" is double backward, or forward over reverse where an operation of the model has no second
-                backward pass.
+            method: "auto" is double backward; where an operation of the model has no second backward pass, forward
+                over reverse; where that fails too or is wrong, central differences.
             step: t, the length of the step of central differences; by default the cube root of the weights' precision
                 times ||w||, where the errors of rounding and of truncation are about equal.
 
@@ -209,12 +209,9 @@ class Hessian(ObjectiveOperator):
             raise InvalidArgument(f"expected a method out of {', '.join(METHODS)}, got {method!r}")
         if step is not None and not 0 < step < float("inf"):
             raise InvalidArgument(f"expected a positive step, got {step}")
-        self.method: Method = method
+        self.method = method
         if method == "auto":
-            able = supports_double_backward(
-                lambda chunk: self._summed_loss(*self._leaves(), chunk), objective.chunks[0]
-            )
-            self.method = "double-backward" if able else "forward-over-reverse"
+            self.method = self._able_method()
         self._step = step
         self.relative_error = None
 
@@ -226,6 +223,20 @@ class Hessian(ObjectiveOperator):
             precision = max(torch.finfo(tensor.dtype).eps for tensor in self.weights.values())
             self._step = precision ** (1 / 3) * (norm or 1.0)
         return self._step
+
+    def _able_method(self) -> str:
+        """The first way that works on one chunk; forward over reverse only where differences agree with it."""
+        chunk = self.objective.chunks[0]
+        if supports_double_backward(lambda part: self._summed_loss(*self._leaves(), part), chunk):
+            return "double-backward"
+        params, moving = self._leaves()
+        generator = torch.Generator().manual_seed(0)
+        along = {name: torch.randn(one.shape, generator=generator).to(one)[None] for name, one in moving.items()}
+
+        def loss(given: Params) -> Tensor:
+            return self._summed_loss({**params, **given}, given, chunk)[0]
+
+        return "forward-over-reverse" if agrees_with_differences(loss, moving, along) else "central-differences"
 
     def _summed_loss(self, params: Params, moving: Params, chunk: Any) -> tuple[Tensor, list[Tensor]]:
         return self.objective.loss(self._outputs(params, chunk), chunk).double().sum(), list(moving.values())
