@@ -27,6 +27,7 @@ NO_DERIVATIVE = (
     "not differentiable",
     "Trying to use",
     "differentiate twice",
+    "You must implement",
 )
 
 

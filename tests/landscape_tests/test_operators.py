@@ -115,16 +115,16 @@ class Doubled(torch.autograd.Function):
     """2 x, whose backward pass cannot be differentiated backwards but lets a tangent through."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x):  # noqa: ARG004
         return 2 * x
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, slope):
+    def backward(ctx, slope):  # noqa: ARG004
         return 2 * slope
 
     @staticmethod
-    def jvp(ctx, tangent):
+    def jvp(ctx, tangent):  # noqa: ARG004
         return 2 * tangent
 
 
