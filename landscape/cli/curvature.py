@@ -88,7 +88,7 @@ def curvature(
         start = eigenvectors_of(objective, label=other, **ends).sum(dim=1)
     records: list[Eigenpairs] = []
     for checkpoint, record, objective in objectives:
-        record = record if name or block is None else f"{checkpoint}-{re.sub('[^0-9A-Za-z]+', '-', block)}"
+        record = record if name or block is None else f"{checkpoint}-{re.sub('[^0-9A-Za-z]+', '-', block).strip('-')}"
         centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
             origin = provenance(objective)

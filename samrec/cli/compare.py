@@ -26,7 +26,7 @@ def compare(
         typer.Option(help="bce, gbce, sampled-softmax or ce; the one all runs were trained with by default, else ce."),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
-    max_products: Annotated[int, typer.Option(help="Hessian products at most, for each eigenvalue.")] = 500,
+    max_products: Annotated[int, typer.Option(help="Hessian products at most, for each run.")] = 500,
     workers: Annotated[int, typer.Option(help="One-thread processes that measure points.")] = 1,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of users, negatives, directions, starts and noise.")

@@ -45,7 +45,7 @@ def sweep(
         typer.Option(help="Loss for curvature and sharpness; the one all runs are trained with by default, else ce."),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to an eigenvalue.")] = 1e-3,
-    max_products: Annotated[int, typer.Option(min=1, help="Hessian products at most, for each eigenvalue.")] = 500,
+    max_products: Annotated[int, typer.Option(min=1, help="Hessian products at most, for each run.")] = 500,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of measured users, negatives, starts and noise.")
     ] = 0,

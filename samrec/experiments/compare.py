@@ -60,7 +60,7 @@ class Options:
     device: str = "auto"
     data: str | None = None
     tolerance: float = 1e-3
-    max_products: int = 500  # a pair
+    max_products: int = 500  # of a run
     sharpness_pairs: int = 20
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare finished runs, the first one's method being the baseline, and keep it all in the store `out`.
 
-    Costs, for each run: one ranking of all users; up to twice `max_products` products of about three gradients of
+    Costs, for each run: one ranking of all users; up to `max_products` products of about three gradients of
     `users` users; 2 gradients and 6 + 8 `sharpness_pairs` losses of theirs; and a loss of `surface_users` for each of
     `surface_points` squared points. What `out` holds already costs nothing.
 
@@ -249,7 +249,7 @@ def cost_of_comparison(folders: Sequence[Path], options: Options) -> dict[str, A
     product = Hessian(some)
     product_seconds = _seconds(lambda: product(some.layout.flatten(some.weights)))
     points = options.grid.size * len(members)
-    products = 2 * options.max_products * len(members)
+    products = options.max_products * len(members)
     return {
         "runs": {member.name: member.method for member in members},
         "loss": f"{loss}, {loss.why}",

@@ -49,7 +49,7 @@ class Settings:
     loss: str | None = None  # for curvature and sharpness, see `measured_loss`
     seed: int = 0
     tolerance: float = 1e-3
-    max_products: int = 500  # an eigenpair
+    max_products: int = 500  # of a run
     pairs: int = 20  # of noise, antithetic
     device: str = "auto"
 

@@ -5,6 +5,7 @@ embedding, LayerNorm, dropout; blocks of LN(x + dropout(attention(x))) and LN(x 
 GELU; LayerNorm eps 1e-12; no final LayerNorm, no sqrt(d) scaling.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from samrec.data.batches import PackedBatch, attention_bias
 from samrec.models.attention import attend
 from samrec.models.dropout import Dropout
+from samrec.models.linear import linear
 
 LAYER_NORM_EPS = 1e-12
 INITIAL_DEVIATION = 0.02
@@ -64,10 +66,11 @@ class Block(nn.Module):
         rows, width, size = x.shape
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
         shift = torch.cat([self.query.bias, self.key.bias, self.value.bias])
-        split = F.linear(x, weight, shift).view(rows, width, 3, self.heads, size // self.heads)
+        multiply = F.linear if fused or dropout is not None else linear
+        split = multiply(x, weight, shift).view(rows, width, 3, self.heads, size // self.heads)
         q, k, v = split.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         attended = attend(q, k, v, bias, dropout=dropout, fused=fused)
-        return self._finished(x, attended.transpose(1, 2).reshape(rows, width, size), dropout)
+        return self._finished(x, attended.transpose(1, 2).reshape(rows, width, size), dropout, multiply)
 
     def at(self, x: Tensor, bias: Tensor, chosen: "Chosen", dropout: Dropout | None, *, fused: bool) -> Tensor:
         """From (R, W, size) to the (S, size) of the chosen slots: the others are looked at and not computed."""
@@ -81,12 +84,15 @@ class Block(nn.Module):
         q = q.view(rows, chosen.most, self.heads, -1).transpose(1, 2)
         attended = attend(q, k, v, bias, dropout=dropout, fused=fused)
         attended = attended.transpose(1, 2).reshape(-1, size).index_select(0, chosen.places)
-        return self._finished(x, attended, dropout)
+        return self._finished(x, attended, dropout, F.linear)
 
-    def _finished(self, x: Tensor, attended: Tensor, dropout: Dropout | None) -> Tensor:
-        mixed = self.output(attended)
+    def _finished(
+        self, x: Tensor, attended: Tensor, dropout: Dropout | None, multiply: Callable[..., Tensor]
+    ) -> Tensor:
+        mixed = multiply(attended, self.output.weight, self.output.bias)
         x = self.attention_norm(x + mixed if dropout is None else dropout.added_to(x, mixed))
-        fed = self.contract(F.gelu(self.expand(x)))
+        inner = F.gelu(multiply(x, self.expand.weight, self.expand.bias))
+        fed = multiply(inner, self.contract.weight, self.contract.bias)
         y: Tensor = self.feed_forward_norm(x + fed if dropout is None else dropout.added_to(x, fed))
         return y
 

@@ -1,6 +1,9 @@
 import json
 
+import numpy as np
 import pytest
+import torch
+from landscape_tests.known import quadratic
 from typer.testing import CliRunner
 
 from landscape.cli.commands import app
@@ -40,6 +43,44 @@ def test_an_eigenpair_that_did_not_converge_is_kept_and_leaves_with_three(path):
     assert "NO" in result.stdout
     with Store.read(path) as store:
         assert not store.eigenpairs("quadratic").converged.any()
+
+
+@pytest.mark.parametrize("method", ["power", "lanczos", "lobpcg"])
+def test_every_method_finds_the_same_ends(path, method):
+    assert run("curvature", TARGET, "--store", path).exit_code == 0
+    assert run("curvature", TARGET, "--store", path, "--method", method, "--max-products", 2000).exit_code == 0
+    with Store.read(path) as store:
+        kept = store.eigenpairs("quadratic")
+    expected = torch.linalg.eigvalsh(quadratic().matrix)[[-1, 0]].numpy()
+    assert kept.method == method
+    np.testing.assert_allclose(kept.values, expected, rtol=1e-4)
+
+
+def test_a_block_has_a_record_of_its_own(path):
+    run("curvature", PARTIAL, "--store", path)
+    assert run("curvature", PARTIAL, "--store", path, "--block", "hidden.*", "--bottom", 2).exit_code == 0
+    with Store.read(path) as store:
+        whole, part = store.eigenpairs("partial_network"), store.eigenpairs("partial_network-hidden")
+    assert part.labels == ("lambda_max", "lambda_min_2", "lambda_min")
+    assert part.settings["block"] == "hidden.*"
+    assert part.values[0] < whole.values[0]
+    refused = run("curvature", PARTIAL, "--store", path, "--block", "hidden", "--name", "partial_network")
+    assert "of another block: expected all weights, got hidden" in str(refused.exception)
+
+
+def test_a_warm_start_is_a_target_or_a_record_and_saves_products(path):
+    run("curvature", PARTIAL, "--store", path, "--tolerance", "1e-6")
+    cold = Store.read(path).eigenpairs("partial_network")
+    for start in (PARTIAL, "partial_network"):
+        options = ("--warm-start", start, "--name", f"from {start}".replace(":", " "), "--tolerance", "1e-6")
+        assert run("curvature", PARTIAL, "--store", path, *options).exit_code == 0
+        warm = Store.read(path).eigenpairs(options[3])
+        np.testing.assert_allclose(warm.values, cold.values, rtol=1e-6)
+        assert warm.products.max() < cold.products.max() / 2
+    for wrong, said in (("nobody", "a curvature record of"), (TARGET, "free coordinates")):
+        refused = run("curvature", PARTIAL, "--store", path, "--warm-start", wrong, "--name", "x")
+        assert isinstance(refused.exception, InvalidArgument)
+        assert said in str(refused.exception)
 
 
 def test_sharpness_takes_lambda_max_from_the_store_when_it_is_there(path):
