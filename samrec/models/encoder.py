@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from samrec.data.batches import PackedBatch, attention_bias
 from samrec.models.attention import attend
 from samrec.models.dropout import Dropout
+from samrec.models.layer_norm import layer_norm
 from samrec.models.linear import linear
 
 LAYER_NORM_EPS = 1e-12
@@ -90,11 +91,17 @@ class Block(nn.Module):
         self, x: Tensor, attended: Tensor, dropout: Dropout | None, multiply: Callable[..., Tensor]
     ) -> Tensor:
         mixed = multiply(attended, self.output.weight, self.output.bias)
-        x = self.attention_norm(x + mixed if dropout is None else dropout.added_to(x, mixed))
+        x = x + mixed if dropout is None else dropout.added_to(x, mixed)
+        x = self.attention_norm(x) if multiply is F.linear else _normed(self.attention_norm, x)
         inner = F.gelu(multiply(x, self.expand.weight, self.expand.bias))
         fed = multiply(inner, self.contract.weight, self.contract.bias)
-        y: Tensor = self.feed_forward_norm(x + fed if dropout is None else dropout.added_to(x, fed))
+        x = x + fed if dropout is None else dropout.added_to(x, fed)
+        y: Tensor = self.feed_forward_norm(x) if multiply is F.linear else _normed(self.feed_forward_norm, x)
         return y
+
+
+def _normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    return layer_norm(x, norm.weight, norm.bias, norm.eps)
 
 
 class Trunk(nn.Module):
