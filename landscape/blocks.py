@@ -5,6 +5,7 @@ have rows), or a pattern over tensor names with the wildcards of the shell ("blo
 every tensor once, so that shares over them sum to one; row groups and patterns may overlap.
 """
 
+import contextlib
 import fnmatch
 from collections.abc import Mapping
 
@@ -52,6 +53,16 @@ def mask_of(layout: Layout, block: str) -> Bool[Tensor, " free"]:
     if not mask.any():
         raise InvalidArgument(f"expected a block with free coordinates, got none in {block!r}")
     return mask
+
+
+def masks_of_all(layout: Layout) -> dict[str, Bool[Tensor, " free"]]:
+    """The mask of every block of the layout and of every row group that has free coordinates, on the CPU."""
+    names = [*tensors_of_blocks(layout), *(ROWS + group for group in layout.row_groups)]
+    masks = {}
+    for name in names:
+        with contextlib.suppress(InvalidArgument):  # nothing free in it
+            masks[name] = mask_of(layout, name)
+    return masks
 
 
 def _rows_mask(layout: Layout, block: str) -> Tensor:

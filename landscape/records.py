@@ -110,6 +110,24 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockMass:
+    """Where eigenvectors live: the sum of their squared coordinates in each block, beside the block's size.
+
+    Blocks of the layout cover every coordinate once and their masses sum to 1; row groups lie inside of them.
+    """
+
+    blocks: tuple[str, ...]
+    sizes: NDArray[np.int64]  # (blocks,) free coordinates of each
+    dimension: int  # free coordinates altogether
+    masses: NDArray[np.float64]  # (eigenpairs, blocks)
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(blocks,) share of the coordinates that each block has: the mass of a vector that lives everywhere alike."""
+        return np.asarray(self.sizes / self.dimension)
+
+
+@dataclass(frozen=True, slots=True)
 class Eigenpairs:
     """Approximate Hessian eigenvalues with the evidence for each, largest first, named by sign and end."""
 
@@ -126,6 +144,7 @@ class Eigenpairs:
     loss: float | None = None  # the objective at w; None in stores from before it was kept
     settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products, and what was not left alone:
     # bottom, block, confirm, warm_start; empty in such stores
+    mass: BlockMass | None = None  # where the eigenvectors live; None in stores from before it was kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,19 +20,32 @@ from typing import Any, Literal, TypeVar, get_args
 from numpy.typing import ArrayLike
 
 from landscape import store_files as files
+from landscape import store_places as places
 from landscape import store_points as points
 from landscape import store_refusals as refusals
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.records import Checkpoint, Eigenpairs, Provenance, Scalars, SharpnessReport, Surface, Table
+from landscape.store_spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
 
-Kind = Literal["checkpoints", "surfaces", "curvature", "sharpness", "comparisons", "histories", "studies"]
+Kind = Literal[
+    "checkpoints",
+    "surfaces",
+    "curvature",
+    "sharpness",
+    "densities",
+    "traces",
+    "subsets",
+    "comparisons",
+    "histories",
+    "studies",
+]
 TableKind = Literal["comparisons", "histories", "studies"]
 Record = TypeVar("Record")
 
 
-class Store:
+class Store(SpectraInStore):
     """A study on disk. Every call sees the file as it is at that moment, so a reader follows a writer at work."""
 
     def __init__(self, path: Path, lock: files.WriterLock | None) -> None:
@@ -97,7 +110,7 @@ class Store:
         if kind not in get_args(Kind):
             raise InvalidArgument(f"expected one of {', '.join(get_args(Kind))}, got {kind!r}")
         with files.opened(self.path) as file:
-            return sorted(file.get(kind, ()))
+            return places.names(file, kind)
 
     def checkpoint(self, name: str) -> Checkpoint:
         """A checkpoint's record. Raises StoreError for an unknown name, as all of these do."""
@@ -144,9 +157,9 @@ class Store:
                 )
             elif held is not None:
                 for kind, name in replacing:
-                    group = file.get(kind, {}).get(name)
+                    group = places.held(file, kind, name)
                     if group is not None and group.attrs["checkpoint"] == checkpoint.name:
-                        del file[kind][name]
+                        places.remove(file, kind, name)
             schema.write_checkpoint(_fresh(file, "checkpoints", checkpoint.name), checkpoint)
 
     def add_surface(self, surface: Surface, *, replace: bool = False) -> Surface:
@@ -227,7 +240,7 @@ class Store:
 
     def check_origin(
         self,
-        kind: Literal["curvature", "sharpness"],
+        kind: refusals.MeasuredKind,
         name: str,
         checkpoint: Checkpoint,
         provenance: Provenance,
@@ -252,7 +265,7 @@ class Store:
         """
         with files.opened(self.path) as file:
             refusals.check_weights(self.path, file, checkpoint, [(kind, name)] if replace else ())
-            held = file.get(kind, {}).get(name)
+            held = places.held(file, kind, name)
             if held is not None and not replace:
                 origin = checkpoint.name, checkpoint.hash
                 refusals.check_held(self.path, held, kind, name, origin, provenance)
@@ -277,7 +290,7 @@ class Store:
         """
         self.look_up(kind, name)
         with self._changed(kind, name) as (file, _):
-            del file[kind][name]
+            places.remove(file, kind, name)
 
     def look_up(self, kind: Kind, name: str) -> None:
         """Raise StoreError, with what there is, where there is no record of this name."""
@@ -290,12 +303,12 @@ class Store:
 
     def _record(self, kind: Kind, name: str, read: Callable[[Any, str], Record]) -> Record:
         with files.opened(self.path) as file:
-            names = sorted(file.get(kind, ()))
+            names = places.names(file, kind)
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=3) or names
                 there = f"it has {', '.join(near)}" if near else "it has none"
                 raise StoreError(f"expected {name!r} among the {kind} of {self.path}, {there}")
-            return read(file[kind][name], name)
+            return read(places.held(file, kind, name), name)
 
     def _writing(self) -> None:
         if self._lock is None:
@@ -323,17 +336,13 @@ class Store:
 def _group_changed(path: Path, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
     """A changed file in memory, and the group that stands under this name if one does."""
     with files.changed(path) as file:
-        group = file.require_group(kind)
-        yield file, group.get(name)
+        yield file, places.held(file, kind, name)
 
 
 def _fresh(file: Any, kind: str, name: str) -> Any:
     """An empty group under this name, whatever stood there."""
     schema.check_name(name, "a record")
-    parent = file.require_group(kind)
-    if name in parent:
-        del parent[name]
-    return parent.create_group(name)
+    return places.fresh(file, kind, name)
 
 
 def _table_kind(kind: TableKind) -> TableKind:

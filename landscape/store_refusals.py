@@ -12,12 +12,20 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape import store_places as places
 from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import UNSET, Checkpoint, Eigenpairs, Provenance, Scalars, Surface
 
-MeasuredKind = Literal["surfaces", "curvature", "sharpness"]
-MEASURED: dict[MeasuredKind, str] = {"surfaces": "surface", "curvature": "curvature", "sharpness": "sharpness"}
+MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets"]
+MEASURED: dict[MeasuredKind, str] = {
+    "surfaces": "surface",
+    "curvature": "curvature",
+    "sharpness": "sharpness",
+    "densities": "density",
+    "traces": "trace",
+    "subsets": "subsets",
+}
 
 
 def same_objective(one: Provenance, other: Provenance) -> bool:
@@ -42,7 +50,7 @@ def check_weights(
     kept = [
         f"{MEASURED[kind]} {name!r}"
         for kind in MEASURED
-        for name, group in file.get(kind, {}).items()
+        for name, group in places.groups(file, kind)
         if group.attrs["checkpoint"] == checkpoint.name and (kind, name) not in replacing
     ]
     if not replacing:
@@ -56,13 +64,23 @@ def check_weights(
 
 
 def check_held(
-    path: Path, held: Any, kind: MeasuredKind, name: str, checkpoint: tuple[str, str], provenance: Provenance
+    path: Path,
+    held: Any,
+    kind: MeasuredKind,
+    name: str,
+    checkpoint: tuple[str, str],
+    provenance: Provenance,
+    *,
+    drawn: Collection[str] = (),
 ) -> None:
-    """Refuse a record of another checkpoint (name, hash) or objective than the group that stands under its name."""
+    """Refuse a record of another checkpoint (name, hash) or objective than the group that stands under its name.
+
+    Settings of the objective that are `drawn` anew inside of one record play no part.
+    """
     if held.attrs["checkpoint_hash"] != checkpoint[1]:
         was = held.attrs["checkpoint"], held.attrs["checkpoint_hash"]
         _refuse(path, MEASURED[kind], name, "checkpoint", was, checkpoint)
-    _check_objective(path, held, kind, name, provenance)
+    _check_objective(path, held, kind, name, provenance, drawn)
 
 
 def check_surface(path: Path, file: Any, surface: Surface, checkpoint_hash: str | None) -> bool:
@@ -162,11 +180,16 @@ def _check_block(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
         _refuse(path, "curvature", held.name, "block", was or "all weights", came or "all weights")
 
 
-def _check_objective(path: Path, held: Any, kind: MeasuredKind, name: str, provenance: Provenance) -> None:
+def _check_objective(
+    path: Path, held: Any, kind: MeasuredKind, name: str, provenance: Provenance, drawn: Collection[str] = ()
+) -> None:
     there = schema.read_provenance(held)
-    if same_objective(there, provenance):
+    one, other = (
+        {key: value for key, value in json.loads(_objective_of(record)).items() if key not in drawn}
+        for record in (there, provenance)
+    )
+    if one == other:
         return
-    one, other = (json.loads(_objective_of(record)) for record in (there, provenance))
     differing = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
     was, came = (", ".join(f"{key} {side.get(key, UNSET.get(key))}" for key in differing) for side in (one, other))
     _refuse(path, MEASURED[kind], name, "objective", was, came)

@@ -4,7 +4,8 @@
     /checkpoints/NAME    hash, norm, parameters, metrics, config
     /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters
     /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...
-    /curvature/NAME      label, values, residuals, converged, products; checkpoint, ..., centre_loss, method, settings
+    /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss, method,
+                         settings; the groups inside are in `store_spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ..., centre_loss
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import InvalidArgument
 from landscape.records import (
+    BlockMass,
     Checkpoint,
     Direction,
     Eigenpairs,
@@ -149,6 +151,7 @@ def write_eigenpairs(group: Group, pairs: Eigenpairs, checkpoint_hash: str) -> N
     _write_columns(group, columns, ("label", np.array(pairs.labels, dtype=object)))
     group.attrs["method"], group.attrs["tolerance"] = pairs.method, pairs.tolerance
     group.attrs["settings"] = as_json(pairs.settings)
+    _write_mass(group, pairs.mass)
     _write_number(group, "centre_loss", pairs.loss)
     _write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
 
@@ -168,7 +171,28 @@ def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
         provenance=read_provenance(group),
         loss=_read_number(group, "centre_loss"),
         settings=json.loads(group.attrs.get("settings", "{}")),
+        mass=_read_mass(group),
     )
+
+
+def _write_mass(group: Group, mass: BlockMass | None) -> None:
+    """Add to a group of eigenpairs where they live."""
+    if mass is None:
+        return
+    _write_column(group, "block", np.array(mass.blocks, dtype=object)).make_scale("block")
+    table = _write_column(group, "mass", mass.masses)
+    table.dims[0].attach_scale(group["label"])
+    table.dims[1].attach_scale(group["block"])
+    _write_column(group, "block_size", mass.sizes).dims[0].attach_scale(group["block"])
+    group.attrs["dimension"] = mass.dimension
+
+
+def _read_mass(group: Group) -> BlockMass | None:
+    """Where the eigenvectors of a group live, if it says so."""
+    if "mass" not in group:
+        return None
+    blocks = tuple(_read_column(group["block"]).tolist())
+    return BlockMass(blocks, group["block_size"][...], int(group.attrs["dimension"]), group["mass"][...])
 
 
 def write_sharpness(group: Group, report: SharpnessReport, checkpoint_hash: str) -> None:

@@ -12,6 +12,12 @@ COMMANDS = {
         "surface", "Measure the loss on a line or a plane through a checkpoint.", "the same command goes on"
     ),
     "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
+    "trace": _command(
+        "trace", "Estimate trace and norm of the Hessian, by block of weights too.", "the same command goes on"
+    ),
+    "density": _command(
+        "density", "Estimate the Hessian's spectral density, every probe kept.", "the same command goes on"
+    ),
     "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
     "inspect": _command("inspect", "List what a store holds and how far it is."),
     "remove": _command("remove", "Take measurements out of a store by name, for good."),

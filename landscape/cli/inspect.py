@@ -31,6 +31,9 @@ def contents(store: Any) -> dict[str, list[dict[str, Any]]]:
         "checkpoints": [_checkpoint(store.checkpoint(name)) for name in store.names("checkpoints")],
         "surfaces": [_surface(store.surface(name)) for name in store.names("surfaces")],
         "curvature": [_eigenpairs(store.eigenpairs(name)) for name in store.names("curvature")],
+        "densities": [_density(store.density(name)) for name in store.names("densities")],
+        "traces": [row for name in store.names("traces") for row in _trace(store.trace(name))],
+        "subsets": [_subsets(store.subsets(name)) for name in store.names("subsets")],
         "sharpness": [_sharpness(store.sharpness(name)) for name in store.names("sharpness")],
         **{kind: [_table(store.table(kind, name)) for name in store.names(kind)] for kind in get_args(TableKind)},
     }
@@ -75,6 +78,36 @@ def _eigenpairs(record: Any) -> dict[str, Any]:
         "method": record.method,
         **{label: float(value) for label, value in zip(record.labels, record.values, strict=True)},
         "largest_residual": float(record.residuals.max(initial=0.0)),
+        "converged": bool(record.converged.all()),
+    }
+
+
+def _density(record: Any) -> dict[str, Any]:
+    from landscape.cli.density import as_json_of
+
+    row = {**as_json_of(record), "loss": record.loss}
+    shown = "name checkpoint loss block coordinates steps probes smallest_node largest_node trace trace_error"
+    return {key: row[key] for key in shown.split()}
+
+
+def _trace(record: Any) -> list[dict[str, Any]]:
+    """A row for each kind of coordinates: blocks are in `--json` of `landscape trace`, and in the store."""
+    rows = []
+    for coordinates in dict.fromkeys(record.coordinates):
+        value, error = record.estimate("trace", coordinates=coordinates)
+        row = {"name": record.name, "checkpoint": record.checkpoint, "loss": record.loss}
+        row |= {"method": record.settings["method"], "block": record.settings["block"], "coordinates": coordinates}
+        row |= {"probes": record.probes, "trace": value, "trace_error": error}
+        rows.append(row)
+    return rows
+
+
+def _subsets(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        "users": sorted({str(number) for number in record.users.tolist()}, key=int),
+        "draws": len(record.users),
         "converged": bool(record.converged.all()),
     }
 

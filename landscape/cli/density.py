@@ -1,0 +1,114 @@
+"""`landscape density`: the spectral density of the Hessian of one or several checkpoints, into the store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.cli.measuring import opened
+from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
+from landscape.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from landscape.spectra import Density
+
+
+def density(
+    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
+    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    probes: Annotated[int, typer.Option(help="Random probes; their spread is the error.")] = 8,
+    steps: Annotated[int, typer.Option(help="Lanczos steps for each, a product and a vector kept each.")] = 60,
+    block: Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")] = None,
+    relative: Annotated[bool, typer.Option("--relative", help="Relative to |w| instead of raw.")] = False,
+    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the probes and of what the objective draws.")
+    ] = 0,
+    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Estimate the Hessian's spectral density by Lanczos quadrature, nodes and weights of every probe kept.
+
+    Interrupted, or with more --probes, the same command goes on with those in the store; as many or fewer measure
+    nothing. Other steps, another seed or block need another --name or --replace.
+
+    Example: landscape density samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
+    """
+    if probes < 1 or steps < 2:
+        raise InvalidArgument(f"expected at least 1 of --probes and 2 --steps, got {probes} and {steps}")
+    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
+    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
+    if dry_run:
+        say_cost(objectives, probes * steps, as_json, vectors=steps + 6, block=block)
+        return
+    from functools import partial
+
+    from landscape.curvature.density import density_of, settings_of
+
+    coordinates = "relative" if relative else "raw"
+    wanted: dict[str, Any] = {"steps": steps, "seed": seed, "block": block, "coordinates": coordinates}
+    records: list[Density] = []
+    for checkpoint, record, objective, writer, held, centre in going_on(
+        objectives,
+        store,
+        "densities",
+        dict(settings_of(**wanted)),
+        lambda given, checkpoint: record_name(given, checkpoint, block, coordinates),
+        replace=replace,
+    ):
+        if held is not None and held.probes >= probes:
+            records.append(held)
+            continue
+        found = density_of(
+            objective,
+            name=record,
+            checkpoint=checkpoint,
+            probes=probes,
+            held=held,
+            keep=partial(writer.add_density, replace=replace),
+            centre=centre,
+            command=command_line(),
+            **wanted,
+        )
+        records.append(found)
+    emit(as_json, {"store": str(store), "densities": [as_json_of(record) for record in records]}, _table(records))
+
+
+def as_json_of(record: "Density") -> dict[str, Any]:
+    """What a density says in numbers, each with its standard error over probes or its residual."""
+    (upper, above), (lower, below) = record.end(1), record.end(-1)
+    numbers: dict[str, Any] = {"largest_node": upper, "residual_of_largest": above}
+    numbers |= {"smallest_node": lower, "residual_of_smallest": below}
+    pairs = {"trace": record.trace, "frobenius_norm": record.frobenius_norm, "negative_share": record.negative}
+    for key, (value, error) in pairs.items():
+        numbers |= {key: value, f"{key}_error": error}
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        **record.settings,
+        "probes": record.probes,
+        "products": record.products,
+        "dimension": record.dimension,
+        **numbers,
+    }
+
+
+def _table(records: "list[Density]") -> Any:
+    from rich.table import Table
+
+    table = Table(
+        "checkpoint", "probes", "smallest node", "largest node", "trace", "Frobenius norm", "share of |H| below 0"
+    )
+    for record in records:
+        ends = [f"{node:.5g} (residual {residual:.1e})" for node, residual in (record.end(-1), record.end(1))]
+        errors = [with_error(*pair) for pair in (record.trace, record.frobenius_norm, record.negative)]
+        table.add_row(record.name, str(record.probes), *ends, *errors)
+    return table

@@ -1,0 +1,85 @@
+"""What `landscape trace` and `landscape density` share: going on with what a store holds, costs, text of a number."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.cli.measuring import cost_of
+from landscape.cli.running import emit
+
+if TYPE_CHECKING:
+    from landscape.objective import LossValue, Objective
+    from landscape.store_spectra import SpectraKind
+
+
+def record_name(name: str, checkpoint: str, block: str | None, coordinates: str = "raw") -> str:
+    """The record's name: as given, or the checkpoint's with what sets it apart."""
+    extra = [part for part in (block, coordinates) if part not in (None, "raw")]
+    return "-".join([checkpoint, *map(str, extra)]) if name == checkpoint else name
+
+
+def going_on(
+    objectives: Iterator[tuple[str, str, "Objective"]],
+    store: Path,
+    kind: "SpectraKind",
+    settings: dict[str, Any],
+    named: Callable[[str, str], str],
+    *,
+    replace: bool,
+) -> Iterator[tuple[str, str, "Objective", Any, Any, "LossValue"]]:
+    """For each target: checkpoint, record's name, objective, open store, what it holds to go on with, loss at w.
+
+    The checkpoint is in the store by then, and measurements that would be refused have been refused.
+    """
+    from landscape.describe import checkpoint_record, provenance
+    from landscape.objective import check_frozen
+    from landscape.store import Store
+
+    for checkpoint, given, objective in objectives:
+        record = named(given, checkpoint)
+        centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
+        with Store.write(store) as writer:
+            held = writer.spectrum_to_extend(kind, record, described, provenance(objective), settings, replace=replace)
+            writer.add_checkpoint(described, replacing=[(kind, record)] if replace else ())
+            yield checkpoint, record, objective, writer, held, centre
+
+
+def say_cost(
+    objectives: Iterator[tuple[str, str, "Objective"]],
+    products: int,
+    as_json: bool,
+    *,
+    vectors: int,
+    block: str | None,
+) -> None:
+    """Time one product, and say what all of them and so many vectors of float64 would cost."""
+    import torch
+
+    from landscape.curvature.coordinates import hessian_in
+
+    rows = []
+    for checkpoint, _, objective in objectives:
+        operator = hessian_in(objective, block=block)
+        device = next(iter(objective.weights.values())).device
+        start = torch.ones(operator.size, dtype=torch.float64, device=device)
+        cost = cost_of(lambda operator=operator, start=start: operator(start))  # type: ignore[misc]
+        cost["memory_mib"] += vectors * operator.size * 8 / 2**20
+        seconds = products * cost["seconds_a_step"]
+        rows.append({"checkpoint": checkpoint, "products_at_most": products, "seconds_at_most": seconds, **cost})
+    lines = [
+        f"{row['checkpoint']}: at most {products:,} products of {row['seconds_a_step']:.2g} s, "
+        f"{row['seconds_at_most']:.0f} s, {row['memory_mib']:.0f} MiB"
+        for row in rows
+    ]
+    emit(as_json, {"dry_run": rows}, "\n".join(lines))
+
+
+def command_line() -> str:
+    """This command, for the provenance."""
+    return " ".join(["landscape", *sys.argv[1:]])
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its standard error."""
+    return f"{value:.5g} ± {error:.2g}"

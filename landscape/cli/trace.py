@@ -1,0 +1,126 @@
+"""`landscape trace`: trace and Frobenius norm of the Hessian of one or several checkpoints, into the store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from landscape.cli.measuring import opened
+from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
+from landscape.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from landscape.spectra import Trace
+
+
+def trace(
+    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
+    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    method: Annotated[
+        str, typer.Option(help="hutchinson (with blocks and norm) or hutch++ (trace alone).")
+    ] = "hutchinson",
+    probes: Annotated[int, typer.Option(help="Random probes, a product each; of hutch++ the products.")] = 32,
+    block: Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")] = None,
+    relative: Annotated[bool, typer.Option(help="Also relative to |w|: as many products again.")] = True,
+    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the probes and of what the objective draws.")
+    ] = 0,
+    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Estimate the Hessian's trace and Frobenius norm with standard errors, by block of weights too.
+
+    More --probes go on with those in the store; as many or fewer measure nothing. Another method, seed or block needs
+    another --name or --replace.
+
+    Example: landscape trace samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
+    """
+    if method not in ("hutchinson", "hutch++"):
+        raise InvalidArgument(f"expected a method out of hutchinson, hutch++, got {method!r}")
+    least = 6 if method == "hutch++" else 2
+    if probes < least:
+        raise InvalidArgument(f"expected --probes of at least {least}, for a standard error, got {probes}")
+    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
+    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
+    if dry_run:
+        vectors = 6 + (2 * probes // 3 if method == "hutch++" else 0)
+        say_cost(objectives, probes * (2 if relative else 1), as_json, vectors=vectors, block=block)
+        return
+    from landscape.curvature.trace import settings_of, trace_of
+
+    wanted: dict[str, Any] = {"method": method, "probes": probes, "seed": seed, "block": block, "relative": relative}
+    records: list[Trace] = []
+    for checkpoint, record, objective, writer, held, centre in going_on(
+        objectives,
+        store,
+        "traces",
+        dict(settings_of(**wanted)),
+        lambda given, checkpoint: record_name(given, checkpoint, block),
+        replace=replace,
+    ):
+        there = held if held is not None and (method == "hutch++" or held.probes >= probes) else None
+        if there is None:
+            there = trace_of(
+                objective,
+                name=record,
+                checkpoint=checkpoint,
+                held=held,
+                centre=centre,
+                command=command_line(),
+                **wanted,
+            )
+            writer.add_trace(there, replace=replace)
+        records.append(there)
+    emit(as_json, {"store": str(store), "traces": [_as_json(record) for record in records]}, _table(records))
+
+
+def _rows(record: "Trace") -> list[dict[str, Any]]:
+    columns = zip(
+        record.quantities, record.blocks, record.coordinates, record.sizes.tolist(), record.estimates, strict=True
+    )
+    return [
+        {
+            "quantity": quantity,
+            "block": block,
+            "coordinates": coordinates,
+            "size": size,
+            "value": value,
+            "standard_error": error,
+        }
+        for quantity, block, coordinates, size, (value, error) in columns
+    ]
+
+
+def _as_json(record: "Trace") -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        **record.settings,
+        "probes": record.probes,
+        "products": record.products,
+        "estimates": _rows(record),
+    }
+
+
+def _table(records: "list[Trace]") -> Any:
+    from rich.table import Table
+
+    table = Table("checkpoint", "quantity", "of", "free weights", "raw", "relative to |w|")
+    for record in records:
+        cells: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in _rows(record):
+            cell = cells.setdefault((row["quantity"], row["block"]), {"size": row["size"]})
+            cell[row["coordinates"]] = with_error(row["value"], row["standard_error"])
+        for (quantity, block), cell in cells.items():
+            shown = quantity.replace("_", " "), block, f"{cell['size']:,}", cell["raw"], cell.get("relative", "-")
+            table.add_row(record.name, *shown)
+    return table

@@ -1,0 +1,114 @@
+"""Records of whole spectra: densities, traces, both ends of the spectrum on smaller data.
+
+Each keeps the numbers of every probe or draw, so that its spread can be drawn and more of them added later.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.estimates import Floats, mean_and_error, moments, root_and_error
+from landscape.records import Provenance, Scalars
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """A spectral density as nodes and weights of every probe, by stochastic Lanczos quadrature."""
+
+    name: str
+    checkpoint: str
+    nodes: Floats  # (probes, steps) ascending, in units of an eigenvalue; NaN where a probe ended early
+    weights: Floats  # (probes, steps); each row sums to 1
+    residuals: Floats  # (probes, steps) ||Hv - theta v|| of each node's Ritz vector
+    dimension: int  # n, eigenvalues altogether
+    products: int  # operator products spent
+    provenance: Provenance
+    loss: float | None = None  # the objective at w
+    settings: Scalars = field(default_factory=dict)  # steps, seed, block, coordinates
+
+    @property
+    def probes(self) -> int:
+        """How many there are."""
+        return len(self.nodes)
+
+    @property
+    def trace(self) -> tuple[float, float]:
+        """n times the mean eigenvalue, and its standard error over probes."""
+        return mean_and_error(self.dimension * moments(self.nodes, self.weights, 1))
+
+    @property
+    def frobenius_norm(self) -> tuple[float, float]:
+        """The root of n times the mean squared eigenvalue, and its standard error over probes."""
+        return root_and_error(self.dimension * moments(self.nodes, self.weights, 2))
+
+    @property
+    def negative(self) -> tuple[float, float]:
+        """Share of the sum of |eigenvalues| that is negative, as far as the nodes resolve it, and its standard error.
+
+        A ratio of two means over probes, its error by the delta method.
+        """
+        size = moments(np.abs(self.nodes), self.weights, 1)
+        below = moments(np.where(self.nodes < 0, -self.nodes, 0.0), self.weights, 1)
+        total = float(size.mean())
+        if total == 0:
+            return 0.0, 0.0
+        ratio = float(below.mean()) / total
+        return ratio, mean_and_error(below - ratio * size)[1] / total
+
+    def end(self, sign: int) -> tuple[float, float]:
+        """The outermost node over all probes above (sign 1) or below (-1), and its residual."""
+        place = np.nanargmax(sign * self.nodes)
+        return float(self.nodes.flat[place]), float(self.residuals.flat[place])
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Traces and Frobenius norms with their standard errors, of the whole and by block, raw and relative to |w|."""
+
+    name: str
+    checkpoint: str
+    quantities: tuple[str, ...]  # "trace" or "frobenius_norm", a row each
+    blocks: tuple[str, ...]  # a row's block, "all" for all coordinates of the record
+    coordinates: tuple[str, ...]  # "raw", in units of loss per squared parameter, or "relative", in units of loss
+    sizes: NDArray[np.int64]  # (rows,) free coordinates of each block
+    samples: Floats  # (rows, probes) of z.Hz over the block, of |Hz|^2 for a norm
+    products: int  # operator products spent
+    provenance: Provenance
+    loss: float | None = None
+    settings: Scalars = field(default_factory=dict)  # method, seed, block, relative; Hutch++ its probes
+
+    @property
+    def probes(self) -> int:
+        """How many there are."""
+        return self.samples.shape[1]
+
+    @property
+    def estimates(self) -> tuple[tuple[float, float], ...]:
+        """A value and its standard error over probes for each row."""
+        roots = {"trace": mean_and_error, "frobenius_norm": root_and_error}
+        return tuple(roots[kind](row) for kind, row in zip(self.quantities, self.samples, strict=True))
+
+    def estimate(self, quantity: str, *, block: str = "all", coordinates: str = "raw") -> tuple[float, float]:
+        """Value and standard error of one row; KeyError where there is none."""
+        rows = list(zip(self.quantities, self.blocks, self.coordinates, strict=True))
+        if (quantity, block, coordinates) not in rows:
+            raise KeyError(f"no {quantity} of {block} in {coordinates} coordinates")
+        return self.estimates[rows.index((quantity, block, coordinates))]
+
+
+@dataclass(frozen=True, slots=True)
+class Subsets:
+    """Both ends of the spectrum on random subsets of the data: how much they depend on its size and draw."""
+
+    name: str
+    checkpoint: str
+    users: NDArray[np.int64]  # (rows,) units of data taken
+    seeds: NDArray[np.int64]  # (rows,) of the subset and of whatever else the objective draws
+    losses: Floats  # (rows,) the objective at w
+    values: Floats  # (rows, 2) lambda_max and lambda_min
+    residuals: Floats  # (rows, 2)
+    converged: NDArray[np.bool_]  # (rows, 2)
+    products: NDArray[np.int64]  # (rows,)
+    provenance: Provenance  # of the last row, but for users and seed
+    settings: Scalars = field(default_factory=dict)  # method, tolerance, max_products
