@@ -4,8 +4,8 @@
     /checkpoints/NAME    hash, norm, parameters, metrics, config
     /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters
     /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...
-    /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss, method,
-                         settings; the groups inside are in `store_spectra`
+    /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
+                         method, settings; the groups inside are in `store_spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ..., centre_loss
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 

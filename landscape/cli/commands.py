@@ -18,6 +18,9 @@ COMMANDS = {
     "density": _command(
         "density", "Estimate the Hessian's spectral density, every probe kept.", "the same command goes on"
     ),
+    "subsets": _command(
+        "subsets", "Find both ends of the spectrum on subsets of growing size.", "the same command goes on"
+    ),
     "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
     "inspect": _command("inspect", "List what a store holds and how far it is."),
     "remove": _command("remove", "Take measurements out of a store by name, for good."),

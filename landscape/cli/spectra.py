@@ -1,5 +1,6 @@
 """What `landscape trace` and `landscape density` share: going on with what a store holds, costs, text of a number."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 def record_name(name: str, checkpoint: str, block: str | None, coordinates: str = "raw") -> str:
     """The record's name: as given, or the checkpoint's with what sets it apart."""
-    extra = [part for part in (block, coordinates) if part not in (None, "raw")]
-    return "-".join([checkpoint, *map(str, extra)]) if name == checkpoint else name
+    extra = [re.sub("[^0-9A-Za-z]+", "-", part) for part in (block, coordinates) if part not in (None, "raw")]
+    return "-".join([checkpoint, *extra]) if name == checkpoint else name
 
 
 def going_on(

@@ -21,7 +21,6 @@ from landscape.curvature.products import hessian_product
 from landscape.errors import InvalidArgument, NonFiniteProduct
 from landscape.objective import Objective
 from landscape.parameters import Vector
-from landscape.progress import Advance
 
 Block = Float[Tensor, "size vectors"]
 Coordinates = Literal["raw", "relative"]
@@ -92,7 +91,7 @@ class InCoordinates:
 class Counted:
     """An operator that reports every product, for a progress bar."""
 
-    def __init__(self, operator: InCoordinates, advance: Advance) -> None:
+    def __init__(self, operator: InCoordinates, advance: Callable[[int], None]) -> None:
         self._operator, self._advance = operator, advance
 
     def __call__(self, u: Vector) -> Vector:
