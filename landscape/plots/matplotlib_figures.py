@@ -21,6 +21,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape.plots.figure_data import CurveData, MarksData, MarksPanel, Panel, SurfacesData
 from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, value_axis
+from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
@@ -28,6 +29,8 @@ from landscape.plots.style import PAPER, Style
 __all__ = [
     "contour",
     "curve",
+    "density",
+    "mass",
     "relation",
     "relief",
     "save",
@@ -35,6 +38,8 @@ __all__ = [
     "sharpness",
     "spectrum",
     "study",
+    "subsets",
+    "trace",
     "training",
 ]
 

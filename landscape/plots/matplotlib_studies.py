@@ -14,20 +14,21 @@ from landscape.plots.style import PAPER, Style
 
 def study(data: TrendsData, *, style: Style = PAPER) -> Figure:
     """Quantities over the study's setting, a panel each."""
-    return _trends_figure(data, style, dots_alone=False)
+    return trends_figure(data, style)
 
 
 def training(data: TrendsData, *, style: Style = PAPER) -> Figure:
     """Training curves, a panel each of loss, validation and sharpness."""
-    return _trends_figure(data, style, dots_alone=False)
+    return trends_figure(data, style)
 
 
 def relation(data: TrendsData, *, style: Style = PAPER) -> Figure:
     """A dot a run, a panel a measure."""
-    return _trends_figure(data, style, dots_alone=True)
+    return trends_figure(data, style, dots_alone=True)
 
 
-def _trends_figure(data: TrendsData, style: Style, *, dots_alone: bool) -> Figure:
+def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -> Figure:
+    """Panels of lines, bands and dots under one legend."""
     with rules(style):
         columns = style.columns(len(data.panels))
         rows = math.ceil(len(data.panels) / columns)

@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
+from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
@@ -15,6 +16,8 @@ from landscape.plots.style import PAPER, Style
 __all__ = [
     "contour",
     "curve",
+    "density",
+    "mass",
     "relation",
     "relief",
     "save",
@@ -22,6 +25,8 @@ __all__ = [
     "sharpness",
     "spectrum",
     "study",
+    "subsets",
+    "trace",
     "training",
 ]
 

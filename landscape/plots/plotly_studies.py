@@ -10,20 +10,21 @@ from landscape.plots.style import PAPER, Style
 
 def study(data: TrendsData, *, style: Style = PAPER) -> go.Figure:
     """Quantities over the study's setting, a panel each."""
-    return _trends_figure(data, style)
+    return trends_figure(data, style)
 
 
 def training(data: TrendsData, *, style: Style = PAPER) -> go.Figure:
     """Training curves, a panel each of loss, validation and sharpness."""
-    return _trends_figure(data, style)
+    return trends_figure(data, style)
 
 
 def relation(data: TrendsData, *, style: Style = PAPER) -> go.Figure:
     """A dot a run, a panel a measure."""
-    return _trends_figure(data, style)
+    return trends_figure(data, style)
 
 
-def _trends_figure(data: TrendsData, style: Style) -> go.Figure:
+def trends_figure(data: TrendsData, style: Style) -> go.Figure:
+    """Panels of lines, bands and dots under one legend."""
     columns, rows = grid_of(len(data.panels), style)
     titles = [panel.title for panel in data.panels]
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.25 / rows)

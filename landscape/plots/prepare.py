@@ -19,6 +19,7 @@ from landscape.plots.prepare_marks import (
     prepare_sharpness,
     prepare_spectrum,
 )
+from landscape.plots.prepare_spectra import prepare_density, prepare_mass, prepare_subsets, prepare_trace
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Checkpoint, Direction, Status, Surface
@@ -27,12 +28,16 @@ from landscape.store import Store
 __all__ = [
     "prepare_contour",
     "prepare_curve",
+    "prepare_density",
+    "prepare_mass",
     "prepare_relation",
     "prepare_relief",
     "prepare_scores",
     "prepare_sharpness",
     "prepare_spectrum",
     "prepare_study",
+    "prepare_subsets",
+    "prepare_trace",
     "prepare_training",
 ]
 

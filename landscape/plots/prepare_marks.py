@@ -30,7 +30,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
     labels = distinct_labels([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
     norms = [store.checkpoint(pairs.checkpoint).norm for pairs in chosen]
     rows = tuple((float(-row), label) for row, label in enumerate(labels))
-    looks = _looks(store, [pairs.checkpoint for pairs in chosen])
+    looks = looks_of(store, [pairs.checkpoint for pairs in chosen])
     panels = []
     for title, factors in (("eigenvalue", [1.0] * len(chosen)), ("eigenvalue × ‖w‖²", [norm**2 for norm in norms])):
         ends = [
@@ -72,7 +72,7 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     if not chosen:
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
     labels = distinct_labels([report.checkpoint for report in chosen], [report.name for report in chosen])
-    looks = _looks(store, [report.checkpoint for report in chosen])
+    looks = looks_of(store, [report.checkpoint for report in chosen])
     titles = list(dict.fromkeys(_title(measure) for report in chosen for measure in report.measures))
     panels = []
     for title in titles:
@@ -157,7 +157,7 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     error = np.asarray(table.columns["standard_error"], dtype=np.float64)
     reach = INTERVAL * np.where(np.isfinite(error), error, 0.0)
     labels = distinct_labels(checkpoints, checkpoints)
-    looks = _looks(store, checkpoints)
+    looks = looks_of(store, checkpoints)
     panels = []
     for family in families:
         own = [metric for metric in metrics if metric.split("@")[0] == family]
@@ -183,7 +183,7 @@ def _aside(place: int, count: int) -> float:
     return 0.5 / max(count, 2) * (place - (count - 1) / 2)
 
 
-def _looks(store: Store, checkpoints: Sequence[str]) -> list[Look]:
+def looks_of(store: Store, checkpoints: Sequence[str]) -> list[Look]:
     """Group and member of each: checkpoints whose configurations name one group share a colour."""
     there = store.names("checkpoints")
     named = [store.checkpoint(one).config.get("group") if one in there else None for one in checkpoints]

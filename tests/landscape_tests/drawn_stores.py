@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 
 from landscape.grid import Axis, Grid
 from landscape.records import (
+    BlockMass,
     Checkpoint,
     Direction,
     Eigenpairs,
     Provenance,
+    Scalars,
     SharpnessMeasure,
     SharpnessReport,
     Surface,
     Table,
 )
+from landscape.spectra import Density, Subsets, Trace
 from landscape.store import Store
 
 Floats = NDArray[np.float64]
@@ -86,6 +89,9 @@ def add_numbers(store: Store, name: str, factor: float = 1.0) -> None:
             products=np.array([40, 100, 60]),
             tolerance=1e-2,
             provenance=SETTINGS,
+            mass=BlockMass(
+                BLOCKS, SIZES, 100, np.array([[0.9, 0.1, 0.6, 0.0], [0.5, 0.5, 0.4, 0.0], [0.2, 0.8, 1e-6, 0.0]])
+            ),
         )
     )
     measures = [
@@ -99,6 +105,42 @@ def add_numbers(store: Store, name: str, factor: float = 1.0) -> None:
     ]
     measures += [SharpnessMeasure("lambda_max_norm_squared", {"residual": 12.0}, factor * 4390.0, None, 0)]
     store.add_sharpness(SharpnessReport(f"{name}-sharpness", name, tuple(measures), SETTINGS))
+
+
+BLOCKS = ("table", "attention", "rows:head", "rows:untouched")
+SIZES = np.array([80, 20, 30, 5])
+
+
+def add_spectra(store: Store, name: str, factor: float = 1.0) -> None:
+    """A density, traces and ends on subsets of a checkpoint already there."""
+    nodes = factor * np.array([[-0.4, 0.0, 0.38], [-0.3, 0.001, np.nan], [-0.5, -0.001, 0.43]])
+    weights = np.array([[0.001, 0.998, 0.001], [0.002, 0.998, 0.0], [0.0005, 0.999, 0.0005]])
+    residuals = np.full_like(nodes, 0.01)
+    settings: Scalars = {"steps": 3, "seed": 0, "block": None, "coordinates": "raw"}
+    store.add_density(Density(name, name, nodes, weights, residuals, 100, 8, SETTINGS, 0.5, settings))
+    rows = [(block, frame) for frame in ("raw", "relative") for block in ("all", *BLOCKS)]
+    samples = factor * (np.arange(len(rows))[:, None] - 3.0 + np.array([[-0.5, 0.0, 0.5]]))
+    names, frames = zip(*rows, strict=True)
+    sizes = np.tile(np.array([100, *SIZES]), 2)
+    kinds = ("trace",) * len(rows)
+    store.add_trace(Trace(name, name, kinds, names, frames, sizes, samples, 6, SETTINGS, 0.5, {"method": "hutchinson"}))
+    users = np.repeat([256, 512], 2)
+    values = factor * np.array([[0.5, -0.6], [0.6, -0.55], [0.45, -0.5], [0.47, -0.52]])
+    store.add_subsets(
+        Subsets(
+            name=name,
+            checkpoint=name,
+            users=users,
+            seeds=np.array([0, 1, 0, 1]),
+            losses=np.full(4, 0.5),
+            values=values,
+            residuals=np.abs(values) / 100,
+            converged=np.array([[True, True], [True, False], [True, True], [True, True]]),
+            products=np.full(4, 40),
+            provenance=SETTINGS,
+            settings={"tolerance": 0.01, "max_products": 300},
+        )
+    )
 
 
 def add_scores(store: Store, names: tuple[str, ...]) -> None:
@@ -126,5 +168,6 @@ def two_checkpoints(path: Path) -> Path:
         add_surface(store, "flat", bowl(2.0, 0.6), loss=0.6)
         for name, factor in (("sharp", 1.0), ("flat", 0.4)):
             add_numbers(store, name, factor)
+            add_spectra(store, name, factor)
         add_scores(store, ("sharp", "flat"))
     return path

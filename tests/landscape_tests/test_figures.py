@@ -18,7 +18,7 @@ from landscape.plots.style import Style
 from landscape.store import Store
 
 COARSE = Style(dots_per_inch=60)
-KINDS = ("curve", "contour", "relief", "spectrum", "sharpness", "scores")
+KINDS = ("curve", "contour", "relief", "spectrum", "sharpness", "scores", "density", "mass", "trace", "subsets")
 SIGNATURES = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
 
