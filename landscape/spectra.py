@@ -81,7 +81,7 @@ class Trace:
     @property
     def probes(self) -> int:
         """How many there are."""
-        return self.samples.shape[1]
+        return len(self.samples.T)
 
     @property
     def estimates(self) -> tuple[tuple[float, float], ...]:

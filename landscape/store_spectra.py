@@ -165,7 +165,9 @@ def read_density(group: Any, name: str) -> Density:
     return Density(
         name,
         str(group.attrs["checkpoint"]),
-        *(group[key][...] for key in ("nodes", "weights", "residuals")),
+        nodes=group["nodes"][...],
+        weights=group["weights"][...],
+        residuals=group["residuals"][...],
         dimension=int(group.attrs["dimension"]),
         **_read_rest(group),
     )
@@ -193,7 +195,9 @@ def read_trace(group: Any, name: str) -> Trace:
     return Trace(
         name,
         str(group.attrs["checkpoint"]),
-        *(tuple(schema._read_column(group[key]).tolist()) for key in ("quantity", "block", "coordinates")),
+        quantities=tuple(schema._read_column(group["quantity"]).tolist()),
+        blocks=tuple(schema._read_column(group["block"]).tolist()),
+        coordinates=tuple(schema._read_column(group["coordinates"]).tolist()),
         sizes=group["size"][...],
         samples=group["samples"][...],
         **_read_rest(group),
@@ -216,7 +220,12 @@ def read_subsets(group: Any, name: str) -> Subsets:
     return Subsets(
         name,
         str(group.attrs["checkpoint"]),
-        *(schema._read_column(group[key]) for key in ("users", "seed", "loss", "values", "residuals", "converged")),
+        users=group["users"][...],
+        seeds=group["seed"][...],
+        losses=group["loss"][...],
+        values=group["values"][...],
+        residuals=group["residuals"][...],
+        converged=schema._read_column(group["converged"]),
         products=group["products"][...],
         provenance=schema.read_provenance(group),
         settings=json.loads(group.attrs["settings"]),

@@ -161,7 +161,12 @@ def _say_cost(objectives: Any, block: str | None, products: int, as_json: bool) 
 
 
 def _as_json(pairs: "Eigenpairs") -> dict[str, Any]:
-    return {"name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs)}
+    payload = {"name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs)}
+    if pairs.mass is None:
+        return payload
+    shares = dict(zip(pairs.mass.blocks, pairs.mass.shares.tolist(), strict=True))
+    masses = [dict(zip(pairs.mass.blocks, row.tolist(), strict=True)) for row in pairs.mass.masses]
+    return {**payload, "share_of_weights": shares, "mass": dict(zip(pairs.labels, masses, strict=True))}
 
 
 def _rows(pairs: "Eigenpairs") -> list[dict[str, Any]]:
@@ -180,9 +185,9 @@ def _rows(pairs: "Eigenpairs") -> list[dict[str, Any]]:
 def _table(records: "list[Eigenpairs]") -> Any:
     from rich.table import Table
 
-    table = Table("checkpoint", "eigenvalue", "value", "residual", "products", "converged")
+    table = Table("checkpoint", "eigenvalue", "value", "residual", "products", "converged", "lives in")
     for pairs in records:
-        for row in _rows(pairs):
+        for k, row in enumerate(_rows(pairs)):
             table.add_row(
                 pairs.name,
                 row["label"],
@@ -190,5 +195,18 @@ def _table(records: "list[Eigenpairs]") -> Any:
                 f"{row['residual']:.1e}",
                 str(row["products"]),
                 "yes" if row["converged"] else "NO",
+                _home(pairs, k),
             )
     return table
+
+
+def _home(pairs: "Eigenpairs", k: int) -> str:
+    """The two blocks that hold most of an eigenvector."""
+    if pairs.mass is None:
+        return "-"
+    own = [
+        (m, block)
+        for block, m in zip(pairs.mass.blocks, pairs.mass.masses[k].tolist(), strict=True)
+        if ":" not in block
+    ]
+    return ", ".join(f"{block} {m:.0%}" for m, block in sorted(own, reverse=True)[:2])

@@ -62,8 +62,7 @@ def say_cost(
     rows = []
     for checkpoint, _, objective in objectives:
         operator = hessian_in(objective, block=block)
-        device = next(iter(objective.weights.values())).device
-        start = torch.ones(operator.size, dtype=torch.float64, device=device)
+        start = torch.ones(operator.size, dtype=torch.float64, device=operator.device)
         cost = cost_of(lambda operator=operator, start=start: operator(start))  # type: ignore[misc]
         cost["memory_mib"] += vectors * operator.size * 8 / 2**20
         seconds = products * cost["seconds_a_step"]

@@ -24,7 +24,7 @@ def subsets(
     users: Annotated[str, typer.Option(help="Sizes of the subsets.")] = "256,512,1024,2048",
     draws: Annotated[int, typer.Option(min=1, help="Random subsets of each size.")] = 3,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-2,
-    max_products: Annotated[int, typer.Option(min=1, help="Products at most, for each end.")] = 300,
+    max_products: Annotated[int, typer.Option(min=1, help="Products at most, for each subset.")] = 300,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
     data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
@@ -53,7 +53,7 @@ def subsets(
     shared: dict[str, Any] = {"threads": threads, "device": device, **settings}
     objectives = opened(targets, name=name, users=sizes[-1], seed=seed, **shared)
     if dry_run:
-        say_cost(objectives, 2 * len(wanted) * max_products, as_json, vectors=6, block=None)
+        say_cost(objectives, len(wanted) * max_products, as_json, vectors=86, block=None)
         return
     from landscape.curvature.subsets import settings_of, subsets_of
 

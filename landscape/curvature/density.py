@@ -23,11 +23,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from landscape.curvature.coordinates import Coordinates, Counted, hessian_in, images, rademacher
+from landscape.curvature.operators import Product
 from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.estimates import Floats
 from landscape.objective import LossValue, Objective, check_frozen
-from landscape.parameters import Vector
 from landscape.progress import progress
 from landscape.records import Scalars
 from landscape.spectra import Density
@@ -48,7 +48,7 @@ class Quadrature:
 
 
 def spectral_density(
-    product: Callable[[Vector], Vector],
+    product: Product,
     size: int,
     *,
     probes: int = PROBES,
@@ -92,9 +92,7 @@ def spectral_density(
     return Quadrature(nodes, weights, residuals, products)
 
 
-def _lanczos(
-    product: Callable[[Vector], Vector], starts: Float[Tensor, "probes n"], steps: int
-) -> list[tuple[list[float], list[float]]]:
+def _lanczos(product: Product, starts: Float[Tensor, "probes n"], steps: int) -> list[tuple[list[float], list[float]]]:
     """Diagonal and off-diagonal of T for each start; the last off-diagonal entry is that of the step not taken."""
     probes, size = starts.shape
     basis = torch.empty(probes, steps, size, dtype=torch.float64, device=starts.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.lobpcg import lobpcg_ends
+from landscape.curvature.mass import mass_of
 from landscape.curvature.operators import Hessian, Product
 from landscape.curvature.power import power_iteration
 from landscape.describe import provenance
@@ -93,6 +94,7 @@ def eigenpairs_of(
         provenance=provenance(objective, command),
         loss=loss.value,
         settings=settings,
+        mass=mass_of(objective.layout, [pair.vector for pair in found], block=block),
     )
 
 

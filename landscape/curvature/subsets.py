@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from landscape.curvature.power import MAX_PRODUCTS, TOLERANCE, power_iteration
-from landscape.curvature.products import hessian_product
+from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE
+from landscape.curvature.ends import find_ends
+from landscape.curvature.operators import Hessian
 from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective, loss_at
@@ -36,7 +37,7 @@ def subsets_of(
     keep: Callable[[Subsets], None] | None = None,
     command: str = "",
 ) -> Subsets:
-    """Both ends for every draw, as a record for the store; rows in the order of users, then seed.
+    """Both ends for every draw by Lanczos, as a record for the store; rows in the order of users, then seed.
 
     Args:
         objective_on: opens the objective on so many units with this seed; its weights are always the same.
@@ -44,7 +45,7 @@ def subsets_of(
         name: of the record.
         checkpoint: name of the checkpoint that all of them stand on.
         tolerance: accepted residual of an eigenvalue relative to it.
-        max_products: for each end.
+        max_products: for each draw.
         held: draws of the same settings that are there already; they stay and are not measured again.
         keep: called with the record so far after each draw, so that a kill loses none.
         command: kept in the provenance.
@@ -66,14 +67,7 @@ def subsets_of(
             if weights not in (None, found):
                 raise InvalidArgument(f"expected the same weights for every draw, got others for seed {seed}")
             weights = found
-            pairs = power_iteration(
-                hessian_product(objective),
-                objective.layout.size,
-                seed=seed,
-                tolerance=tolerance,
-                max_products=max_products,
-                device=next(iter(objective.weights.values())).device,
-            )
+            pairs = find_ends(Hessian(objective), seed=seed, tolerance=tolerance, max_products=max_products)
             ends = [pairs[label] for label in ENDS]
             row: dict[str, Any] = {
                 "users": np.array([users]),
@@ -82,7 +76,7 @@ def subsets_of(
                 "values": np.array([[pair.value for pair in ends]]),
                 "residuals": np.array([[pair.residual for pair in ends]]),
                 "converged": np.array([[pair.converged for pair in ends]]),
-                "products": np.array([sum(pair.products for pair in ends)]),
+                "products": np.array([max(pair.products for pair in ends)]),
             }
             if record is not None:
                 row = {key: np.concatenate([getattr(record, key), column]) for key, column in row.items()}
@@ -103,4 +97,4 @@ def subsets_of(
 
 def settings_of(*, tolerance: float, max_products: int) -> Scalars:
     """What makes two records of subsets the same but for their draws."""
-    return {"tolerance": tolerance, "max_products": max_products}
+    return {"method": "lanczos", "tolerance": tolerance, "max_products": max_products}

@@ -14,7 +14,7 @@ signs: measure before preferring it.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from landscape.blocks import masks_of_all
 from landscape.curvature.coordinates import Coordinates, Counted, hessian_in, images, rademacher
+from landscape.curvature.operators import Product
 from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.estimates import Floats, mean_and_error, root_and_error
@@ -61,7 +62,7 @@ class Hutchinson:
 
 
 def hutchinson(
-    product: Callable[[Vector], Vector],
+    product: Product,
     size: int,
     *,
     probes: int = PROBES,
@@ -75,7 +76,7 @@ def hutchinson(
 
     A trace's standard error is sqrt(2 / probes) times the Frobenius norm of H without its diagonal. A block's is larger
     than that of the block alone, since its rows meet the signs of all columns: probe the block itself
-    (`InCoordinates`) where it must be known better.
+    (`Hessian(objective, block=...)`) where it must be known better.
 
     Args:
         product: v -> Hv; `matmat` is used where it has one.
@@ -120,7 +121,7 @@ def hutchinson(
 
 
 def hutch_plus_plus(
-    product: Callable[[Vector], Vector],
+    product: Product,
     size: int,
     *,
     products: int = 3 * (PROBES // 3),
@@ -160,7 +161,7 @@ def hutch_plus_plus(
     return _mean(found + rest, 2 * columns + third)
 
 
-def _in_parts(product: Callable[[Vector], Vector], V: Float[Tensor, "n k"], at_once: int) -> Float[Tensor, "n k"]:
+def _in_parts(product: Product, V: Float[Tensor, "n k"], at_once: int) -> Float[Tensor, "n k"]:
     return torch.cat([images(product, part) for part in torch.split(V, at_once, dim=1)], dim=1)
 
 

@@ -197,7 +197,7 @@ def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
                 continue
             k = pairs.labels.index(end)
             mass = _by_block(pairs, blocks, lambda mass, k=k: mass.masses[k])  # type: ignore[misc]
-            position = -np.arange(len(blocks)) - _aside(place, len(chosen))
+            position = _rows_at(blocks, _aside(place, len(chosen)))
             there = np.isfinite(mass)
             times = mass / _by_block(pairs, blocks, lambda mass: mass.shares)
             texts = tuple(
@@ -208,7 +208,7 @@ def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
             solid = np.full(len(blocks), bool(pairs.converged[k]))
             marks.append(_kept(Marks(label, position, at, at, at, solid, texts, *look), there))
         texts = tuple(f"{block}: {short(share)} of the weights" for block, share in zip(blocks, shares, strict=True))
-        at, position = scale.drawn(shares), -np.arange(len(blocks), dtype=float)
+        at, position = scale.drawn(shares), _rows_at(blocks)
         hollow = np.zeros(len(blocks), dtype=bool)
         marks.append(Marks("share of the weights", position, at, at, at, hollow, texts, BLACK, DIAMOND))
         panels.append(
@@ -244,7 +244,7 @@ def prepare_trace(store: Store, names: Sequence[str] = ()) -> MarksData:
         scale = scale_of(title, *ends, np.zeros(1), allow_log=False).with_fewer_ticks(TICKS)
         marks = []
         for place, ((value, reach), label, look) in enumerate(zip(found, labels, looks, strict=True)):
-            position = -np.arange(len(blocks)) - _aside(place, len(chosen))
+            position = _rows_at(blocks, _aside(place, len(chosen)))
             texts = tuple(
                 f"{label}, {block}: {short(one)} ± {short(error / INTERVAL, 2)}"
                 for block, one, error in zip(blocks, value.tolist(), reach.tolist(), strict=True)
@@ -315,6 +315,11 @@ def _kept(marks: Marks, there: Any) -> Marks:
     columns = [column[there] for column in (marks.position, marks.value, marks.low, marks.high, marks.solid)]
     position, value, low, high, solid = columns
     return Marks(marks.label, position, value, low, high, solid, texts, marks.group, marks.member)
+
+
+def _rows_at(blocks: Sequence[str], aside: float = 0.0) -> Floats:
+    """Where the rows of blocks lie, the first on top."""
+    return np.array([-row - aside for row in range(len(blocks))], dtype=np.float64)
 
 
 def _aside(place: int, count: int) -> float:

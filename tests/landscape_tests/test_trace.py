@@ -9,7 +9,7 @@ from landscape_tests.known import dense_hessian, quadratic, small_network
 from scipy import stats
 
 from landscape.blocks import mask_of
-from landscape.curvature.coordinates import InCoordinates, hessian_in, images, rademacher
+from landscape.curvature.coordinates import Rescaled, hessian_in, images, rademacher
 from landscape.curvature.trace import hutch_plus_plus, hutchinson, trace_of
 from landscape.errors import InvalidArgument, NonFiniteProduct
 
@@ -137,12 +137,15 @@ def test_products_are_counted_and_made_several_at_once_where_that_can_be():
 
 
 def test_a_block_and_relative_coordinates_are_those_of_the_dense_matrix():
-    A, w = symmetric(7), torch.tensor([0.0, -1.0, 2.0, 0.5, 3.0, -0.1, 1.0], dtype=torch.float64)
-    mask = torch.tensor([True, False, True, True, False, False, True])
-    seen = InCoordinates(Dense(A), 7, scale=w.abs(), mask=mask)
-    dense = (w.abs()[:, None] * A * w.abs())[mask][:, mask]
-    assert torch.allclose(seen.matmat(torch.eye(4, dtype=torch.float64)), dense, atol=1e-14)
-    assert torch.allclose(seen(torch.ones(4, dtype=torch.float64)), dense.sum(dim=1), atol=1e-14)
+    objective = small_network(batch_size=21)
+    H, w = dense_hessian(objective), objective.layout.flatten(objective.weights).abs()
+    mask = mask_of(objective.layout, "hidden")
+    seen = hessian_in(objective, block="hidden", coordinates="relative")
+    dense = (w[:, None] * H * w)[mask][:, mask]
+    assert torch.allclose(seen.matmat(torch.eye(25, dtype=torch.float64)), dense, atol=1e-12)
+    assert torch.allclose(seen(torch.ones(25, dtype=torch.float64)), dense.sum(dim=1), atol=1e-12)
+    with pytest.raises(InvalidArgument, match="scale of 85 coordinates"):
+        Rescaled(hessian_in(objective), w[:3])
 
 
 def test_a_networks_trace_by_block_is_that_of_its_dense_hessian():
