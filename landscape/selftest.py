@@ -16,9 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.curvature.coordinates import rademacher
+from landscape.curvature.density import spectral_density
+from landscape.curvature.lanczos import lanczos
+from landscape.curvature.mass import mass_of
 from landscape.curvature.operators import Hessian
 from landscape.curvature.power import power_iteration
+from landscape.curvature.trace import hutch_plus_plus, hutchinson
 from landscape.directions import draw_plane
+from landscape.estimates import moments, smoothed
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
@@ -49,7 +55,7 @@ class Check:
 def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
-    own = (_surface, _quadratic_curvature, _spectra, _network_curvature, _sharpness)
+    own = (_surface, _quadratic_curvature, _spectra, _network_curvature, _estimates, _sharpness)
     for group in (*own, any_model, bowl_measures, files):
         try:
             checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
@@ -166,6 +172,36 @@ def _network_curvature(device: torch.device) -> Iterator[Error]:
     for label, value in (("lambda_max", values[-1].item()), ("lambda_min", values[0].item())):
         off = abs(pairs[label].value / value - 1) if pairs[label].converged else float("nan")
         yield f"{label} of a network against dense eigh", off, 1e-5
+
+
+def _estimates(device: torch.device) -> Iterator[Error]:
+    objective = _network(device, torch.float64)
+    dense = _dense_hessian(objective).cpu()
+    H, size = Hessian(objective), objective.layout.size
+    found = hutchinson(H, size, probes=64, device=device)
+    for name, estimate, value in (
+        ("trace by Hutchinson", found.trace, dense.trace()),
+        ("Frobenius norm", found.frobenius_norm, dense.norm()),
+        ("trace by Hutch++", hutch_plus_plus(H, size, products=45, device=device), dense.trace()),
+    ):
+        yield f"{name}, in standard errors", abs(estimate.value - value.item()) / estimate.standard_error, 4.5
+    off = (found.diagonal.cpu() - dense.diagonal()).abs() / found.diagonal_error.cpu()
+    yield "diagonal, root mean square in standard errors", off.square().mean().sqrt().item(), 2.0
+    quadrature = spectral_density(H, size, probes=2, steps=12, device=device)
+    z = [rademacher(size, 0, probe) for probe in range(2)]
+    for power, name in ((1, "mean"), (2, "mean square")):
+        truth = np.array([(one @ torch.linalg.matrix_power(dense, power) @ one / size).item() for one in z])
+        seen = moments(quadrature.nodes, quadrature.weights, power)
+        yield f"spectral density: {name} of each probe", float(np.abs(seen - truth).max()), 1e-10
+    grid = np.linspace(float(np.nanmin(quadrature.nodes)) - 1, float(np.nanmax(quadrature.nodes)) + 1, 4000)
+    areas = np.trapezoid(smoothed(quadrature.nodes, quadrature.weights, grid, width=0.1), grid, axis=1)
+    yield "area under the spectral density", float(np.abs(areas - 1).max()), 1e-9
+    vectors = torch.linalg.eigh(dense)[1]
+    pairs = lanczos(H, size, tolerance=1e-6, device=device)
+    mass = mass_of(objective.layout, [pairs["lambda_max"].vector, pairs["lambda_min"].vector])
+    parts = [torch.split(vectors[:, end] ** 2, mass.sizes.tolist()) for end in (-1, 0)]
+    truth = np.array([[part.sum().item() for part in both] for both in parts])
+    yield "mass of both ends' eigenvectors by block", float(np.abs(mass.masses - truth).max()), 1e-5
 
 
 def _dense_hessian(objective: ModelObjective) -> Tensor:

@@ -47,7 +47,12 @@ def density(
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
     objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
-        say_cost(objectives, probes * steps, as_json, vectors=steps + 6, block=block)
+        from landscape.curvature.density import probes_together
+
+        def kept(size: int) -> int:
+            return min(probes, probes_together(size, steps)) * (steps + 4)
+
+        say_cost(objectives, probes * steps, as_json, vectors=kept, block=block)
         return
     from functools import partial
 

@@ -51,10 +51,10 @@ def say_cost(
     products: int,
     as_json: bool,
     *,
-    vectors: int,
+    vectors: Callable[[int], int],
     block: str | None,
 ) -> None:
-    """Time one product, and say what all of them and so many vectors of float64 would cost."""
+    """Time one product, and say what all of them would cost; `vectors` of float64 are kept for n coordinates."""
     import torch
 
     from landscape.curvature.coordinates import hessian_in
@@ -64,7 +64,7 @@ def say_cost(
         operator = hessian_in(objective, block=block)
         start = torch.ones(operator.size, dtype=torch.float64, device=operator.device)
         cost = cost_of(lambda operator=operator, start=start: operator(start))  # type: ignore[misc]
-        cost["memory_mib"] += vectors * operator.size * 8 / 2**20
+        cost["memory_mib"] += vectors(operator.size) * operator.size * 8 / 2**20
         seconds = products * cost["seconds_a_step"]
         rows.append({"checkpoint": checkpoint, "products_at_most": products, "seconds_at_most": seconds, **cost})
     lines = [

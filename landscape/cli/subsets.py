@@ -53,7 +53,7 @@ def subsets(
     shared: dict[str, Any] = {"threads": threads, "device": device, **settings}
     objectives = opened(targets, name=name, users=sizes[-1], seed=seed, **shared)
     if dry_run:
-        say_cost(objectives, len(wanted) * max_products, as_json, vectors=86, block=None)
+        say_cost(objectives, len(wanted) * max_products, as_json, vectors=lambda _: 86, block=None)
         return
     from landscape.curvature.subsets import settings_of, subsets_of
 

@@ -52,8 +52,8 @@ def trace(
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
     objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
-        vectors = 6 + (2 * probes // 3 if method == "hutch++" else 0)
-        say_cost(objectives, probes * (2 if relative else 1), as_json, vectors=vectors, block=block)
+        kept = 16 + (2 * probes // 3 if method == "hutch++" else 0)
+        say_cost(objectives, probes * (2 if relative else 1), as_json, vectors=lambda _: kept, block=block)
         return
     from landscape.curvature.trace import settings_of, trace_of
 

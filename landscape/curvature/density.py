@@ -34,6 +34,8 @@ from landscape.spectra import Density
 
 PROBES = 8
 STEPS = 60
+AT_ONCE = 4  # probes together at most
+MEMORY = 2**30  # bytes for the bases of those together, by default; one probe may take more
 EXHAUSTED = 1e-12  # |next vector| / |Hq| below which the probe's whole space has been seen, up to rounding
 
 
@@ -55,7 +57,7 @@ def spectral_density(
     steps: int = STEPS,
     seed: int = 0,
     first: int = 0,
-    at_once: int = 1,
+    at_once: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Quadrature:
     """Lanczos quadrature from probes of independent signs. `probes` times `steps` products at most.
@@ -67,18 +69,19 @@ def spectral_density(
         steps: k, of Lanczos; n at most. The outermost nodes need more of them than the moments.
         seed: of the signs. A probe depends on seed, size and its own number alone.
         first: number of the first probe, to go on where an earlier call ended.
-        at_once: probes advanced together; memory grows with it.
+        at_once: probes advanced together, memory grows with it; by default `probes_together`.
         device: where the vectors live.
 
     Raises:
         InvalidArgument: an option outside what it may be.
         NonFiniteProduct: a product held a NaN or an infinity.
     """
-    if probes < 1 or at_once < 1:
-        raise InvalidArgument(f"expected at least 1 probe and 1 at once, got {probes} and {at_once}")
     if steps < 2:
         raise InvalidArgument(f"expected at least 2 Lanczos steps, got {steps}")
     steps = min(steps, size)
+    at_once = probes_together(size, steps) if at_once is None else at_once
+    if probes < 1 or at_once < 1:
+        raise InvalidArgument(f"expected at least 1 probe and 1 at once, got {probes} and {at_once}")
     numbers = range(first, first + probes)
     rows: list[tuple[Floats, Floats, Floats]] = []
     products = 0
@@ -90,6 +93,11 @@ def spectral_density(
             products += len(alphas)
     nodes, weights, residuals = (np.stack(column) for column in zip(*rows, strict=True))
     return Quadrature(nodes, weights, residuals, products)
+
+
+def probes_together(size: int, steps: int) -> int:
+    """How many probes to advance together: a block of products is cheaper than single ones, their bases cost memory."""
+    return max(1, min(AT_ONCE, MEMORY // (8 * size * min(steps, size))))
 
 
 def _lanczos(product: Product, starts: Float[Tensor, "probes n"], steps: int) -> list[tuple[list[float], list[float]]]:
@@ -149,7 +157,7 @@ def density_of(
     seed: int = 0,
     block: str | None = None,
     coordinates: Coordinates = "raw",
-    at_once: int = 1,
+    at_once: int | None = None,
     held: Density | None = None,
     keep: Callable[[Density], None] | None = None,
     centre: LossValue | None = None,
@@ -166,7 +174,7 @@ def density_of(
         seed: of the signs.
         block: the diagonal block of the Hessian that belongs to a named block of weights; all of it by default.
         coordinates: "relative" for those relative to |w|, which re-scaling leaves alone.
-        at_once: probes advanced together.
+        at_once: probes advanced together; by default `probes_together`.
         held: a density of the same objective and settings to go on with.
         keep: called with the record so far whenever probes are finished, so that a kill loses none.
         centre: the loss at the weights where it is known; two losses otherwise.
@@ -180,6 +188,7 @@ def density_of(
     loss = check_frozen(objective) if centre is None else centre
     operator = hessian_in(objective, block=block, coordinates=coordinates)
     device = next(iter(objective.weights.values())).device
+    at_once = probes_together(operator.size, steps) if at_once is None else at_once
     record, start = held, 0 if held is None else held.probes
     with progress(f"Lanczos steps, {checkpoint}", (probes - start) * min(steps, operator.size)) as advance:
         counted = Counted(operator, advance)

@@ -38,6 +38,7 @@ from landscape.spectra import Trace
 Method = Literal["hutchinson", "hutch++"]
 
 PROBES = 32
+AT_ONCE = 4  # vectors in a block of products: a third less time than one by one, on a trained SASRec
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def hutchinson(
     seed: int = 0,
     first: int = 0,
     blocks: Mapping[str, Bool[Tensor, " free"]] | None = None,
-    at_once: int = 1,
+    at_once: int = AT_ONCE,
     device: torch.device | str = "cpu",
 ) -> Hutchinson:
     """Trace, Frobenius norm, diagonal and traces of blocks by independent signs. One product a probe.
@@ -126,7 +127,7 @@ def hutch_plus_plus(
     *,
     products: int = 3 * (PROBES // 3),
     seed: int = 0,
-    at_once: int = 1,
+    at_once: int = AT_ONCE,
     device: torch.device | str = "cpu",
 ) -> Estimate:
     """The trace with a third of the products each for a sketch, its exact trace, and probes of the rest.
@@ -192,7 +193,7 @@ def trace_of(
     seed: int = 0,
     block: str | None = None,
     relative: bool = True,
-    at_once: int = 1,
+    at_once: int = AT_ONCE,
     held: Trace | None = None,
     centre: LossValue | None = None,
     command: str = "",

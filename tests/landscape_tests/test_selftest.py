@@ -52,6 +52,11 @@ def test_a_wrong_product_is_caught(monkeypatch):
         "product against differences of the gradient",
         "lambda_max of a network against dense eigh",
         "lambda_min of a network against dense eigh",
+        "trace by Hutchinson, in standard errors",
+        "Frobenius norm, in standard errors",
+        "trace by Hutch++, in standard errors",
+        "spectral density: mean of each probe",
+        "spectral density: mean square of each probe",
     }
 
 
