@@ -94,7 +94,14 @@ def _fitting(store: object, names: list[str]) -> Kind:
     surfaces = names or store.names("surfaces")
     if surfaces:
         return Kind.CONTOUR if any(len(store.surface(name).shape) == 2 for name in surfaces) else Kind.CURVE
-    for kind, group in ((Kind.SPECTRUM, "curvature"), (Kind.SHARPNESS, "sharpness"), (Kind.SCORES, "comparisons")):
+    for kind, group in (
+        (Kind.SPECTRUM, "curvature"),
+        (Kind.DENSITY, "densities"),
+        (Kind.TRACE, "traces"),
+        (Kind.SUBSETS, "subsets"),
+        (Kind.SHARPNESS, "sharpness"),
+        (Kind.SCORES, "comparisons"),
+    ):
         if store.names(group):  # type: ignore[arg-type]
             return kind
     raise InvalidArgument(f"expected something to draw in {store.path}, found nothing")

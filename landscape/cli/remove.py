@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def remove(
     store: Annotated[Path, typer.Argument(help="The store.")],
-    records: Annotated[list[str], typer.Argument(help="KIND/NAME: surfaces/..., curvature/... or sharpness/...")],
+    records: Annotated[list[str], typer.Argument(help="KIND/NAME, the kinds as `landscape inspect` lists them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """Remove surfaces, curvature or sharpness; all of those named, or none where one of them is not there.
+    """Remove measurements; all of those named, or none where one of them is not there.
 
     No other command removes what it was not told to replace: measurements on weights that have changed since stay until
     they are removed here, or the new ones go into another store.

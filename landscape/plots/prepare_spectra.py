@@ -215,7 +215,9 @@ def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
             MarksPanel(_eigen_name(end), "", rows, (-len(blocks) + 0.4, 0.6), scale, _room(scale), tuple(marks))
         )
     notes = (
-        ["blocks cover every weight once; head and tail are rows of the item table's"] if "rows:head" in blocks else []
+        ["blocks cover every weight once; head and tail items are rows of the item table"]
+        if "rows:head" in blocks
+        else []
     )
     if not all(pairs.converged.all() for pairs in chosen):
         notes.append("hollow circles and squares: not converged")
