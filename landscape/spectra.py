@@ -97,6 +97,23 @@ class Trace:
         return self.estimates[rows.index((quantity, block, coordinates))]
 
 
+def trace_differences(one: Trace, other: Trace) -> dict[tuple[str, str], tuple[float, float]]:
+    """The other's trace minus the one's for each (block, coordinates), with its standard error, paired over probes.
+
+    Two Hessians seen by the same probes differ by far less than either error says. Empty where the probes are others:
+    another seed, method, block or size.
+    """
+    sizes, rows = [], []
+    for record in (one, other):
+        columns = zip(record.quantities, record.blocks, record.coordinates, record.samples, strict=True)
+        rows.append({(block, frame): samples for kind, block, frame, samples in columns if kind == "trace"})
+        sizes.append(dict(zip(record.blocks, record.sizes.tolist(), strict=True)))
+    if dict(one.settings) != dict(other.settings) or sizes[0] != sizes[1]:
+        return {}
+    paired = min(one.probes, other.probes)
+    return {key: mean_and_error(rows[1][key][:paired] - rows[0][key][:paired]) for key in rows[0] if key in rows[1]}
+
+
 @dataclass(frozen=True, slots=True)
 class Subsets:
     """Both ends of the spectrum on random subsets of the data: how much they depend on its size and draw."""

@@ -40,7 +40,7 @@ def trace(
     """Estimate the Hessian's trace and Frobenius norm with standard errors, by block of weights too.
 
     More --probes go on with those in the store; as many or fewer measure nothing. Another method, seed or block needs
-    another --name or --replace.
+    another --name or --replace. Of several targets, also the differences from the first, paired over probes.
 
     Example: landscape trace samrec:runs/sasrec samrec:runs/samrec --store study.h5 --users 2048
     """
@@ -80,7 +80,12 @@ def trace(
             )
             writer.add_trace(there, replace=replace)
         records.append(there)
-    emit(as_json, {"store": str(store), "traces": [_as_json(record) for record in records]}, _table(records))
+    payload = {
+        "store": str(store),
+        "traces": [_as_json(record) for record in records],
+        "differences": [difference for record in records[1:] for difference in _differences(records[0], record)],
+    }
+    emit(as_json, payload, _table(records))
 
 
 def _rows(record: "Trace") -> list[dict[str, Any]]:
@@ -97,6 +102,23 @@ def _rows(record: "Trace") -> list[dict[str, Any]]:
             "standard_error": error,
         }
         for quantity, block, coordinates, size, (value, error) in columns
+    ]
+
+
+def _differences(first: "Trace", record: "Trace") -> list[dict[str, Any]]:
+    """Minus the first checkpoint's, paired over the probes they share."""
+    from landscape.spectra import trace_differences
+
+    return [
+        {
+            "of": record.name,
+            "minus": first.name,
+            "block": block,
+            "coordinates": coordinates,
+            "value": value,
+            "standard_error": error,
+        }
+        for (block, coordinates), (value, error) in trace_differences(first, record).items()
     ]
 
 
@@ -123,4 +145,12 @@ def _table(records: "list[Trace]") -> Any:
         for (quantity, block), cell in cells.items():
             shown = quantity.replace("_", " "), block, f"{cell['size']:,}", cell["raw"], cell.get("relative", "-")
             table.add_row(record.name, *shown)
+    for record in records[1:]:
+        cells = {}
+        for row in _differences(records[0], record):
+            cell = cells.setdefault(("trace", row["block"]), {})
+            cell[row["coordinates"]] = with_error(row["value"], row["standard_error"])
+        for (_, block), cell in cells.items():
+            shown = "difference", block, "paired", cell["raw"], cell.get("relative", "-")
+            table.add_row(f"{record.name} − {records[0].name}", *shown)
     return table

@@ -131,6 +131,53 @@ def _spectrum(store: Store) -> Iterator[Section]:
     )  # fmt: skip
 
 
+def _whole_spectra(store: Store) -> Iterator[Section]:
+    if any(store.eigenpairs(name).mass is not None for name in store.names("curvature")):
+        masses = prepare.prepare_mass(store)
+        text = "How much of each eigenvector lies in each block, beside the block's share of the weights."
+        yield Section("Where the sharpness lives", text, _marks(masses, "mass"), notes=masses.notes)
+    if store.names("densities"):
+        densities = [store.density(name) for name in store.names("densities")]
+        data = prepare.prepare_density(store)
+        rows = tuple(
+            (d.name, d.probes, *d.trace, *d.frobenius_norm, *d.negative, d.end(-1)[0], d.end(1)[0]) for d in densities
+        )
+        pairs = [part for name in ("trace", "‖H‖F", "share below 0") for part in (name, f"{name}: standard error")]
+        columns = ("record", "probes", *pairs, "smallest node", "largest node")
+        yield Section(
+            "Spectral density",
+            "The share of eigenvalues at each place, by Lanczos quadrature from random probes.",
+            _trends(data, "density"),
+            (_table("Spectral densities", columns, rows),),
+            data.notes,
+            shared_first(_evidence(d.name, d.provenance) for d in densities),
+        )
+    if store.names("traces"):
+        traces = [store.trace(name) for name in store.names("traces")]
+        marks = prepare.prepare_trace(store)
+        lines = tuple(
+            (t.name, quantity.replace("_", " "), block, coordinates, int(size), *estimate)
+            for t in traces
+            for quantity, block, coordinates, size, estimate in zip(
+                t.quantities, t.blocks, t.coordinates, t.sizes, t.estimates, strict=True
+            )
+        )
+        columns = ("record", "quantity", "of", "coordinates", "weights", "value", "standard error")
+        yield Section(
+            "Trace",
+            "The sum of all eigenvalues, whole and by block; relative to |w|, re-scaling leaves it alone.",
+            _marks(marks, "trace"),
+            (_table("Traces", columns, lines),),
+            marks.notes,
+            shared_first(_evidence(t.name, t.provenance) for t in traces),
+        )
+    if store.names("subsets"):
+        ends = prepare.prepare_subsets(store)
+        text = "Both ends of the spectrum on random subsets: how many users are enough?"
+        evidence = (_evidence(name, store.subsets(name).provenance) for name in store.names("subsets"))
+        yield Section("Subsets", text, _trends(ends, "subsets"), notes=ends.notes, evidence=shared_first(evidence))
+
+
 def _sharpness(store: Store) -> Iterator[Section]:
     reports = [store.sharpness(name) for name in store.names("sharpness")]
     if not reports:
@@ -176,6 +223,7 @@ PARTS: tuple[Callable[[Store], Iterator[Section]], ...] = (
     _planes,
     _lines,
     _spectrum,
+    _whole_spectra,
     _sharpness,
     _training,
     _studies,

@@ -71,7 +71,7 @@ def _values(store: Store) -> dict[str, dict[str, float]]:
     values: dict[str, dict[str, float]] = {}
     for name in store.names("curvature"):
         pairs = store.eigenpairs(name)
-        if "lambda_max" in pairs.labels:
+        if "lambda_max" in pairs.labels and pairs.settings.get("block") is None:
             k = pairs.labels.index("lambda_max")
             if pairs.converged[k]:
                 values.setdefault("λmax", {})[pairs.checkpoint] = float(pairs.values[k])

@@ -22,6 +22,11 @@ def blocks() -> ModelObjective:
     return small_network(batch_size=21)
 
 
+def further() -> ModelObjective:
+    """The same, trained further."""
+    return small_network(batch_size=21, fit=60)
+
+
 def part(*, users: int | None = None, seed: int = 0) -> ModelObjective:
     """The small network on a random subset."""
     whole = small_network(batch_size=21)
@@ -63,6 +68,17 @@ def test_traces_on_the_screen_are_those_in_the_store_and_near_the_truth(path):
     assert "±" in table
 
 
+def test_several_checkpoints_are_compared_with_the_first_by_the_same_probes(path):
+    targets = NETWORK, f"{HERE}:further", f"{HERE}:part"
+    found = printed("trace", *targets, "--store", path, "--probes", 4, "--no-relative")
+    first, second = (Store.read(path).trace(name) for name in ("blocks", "further"))
+    assert {row["of"] for row in found["differences"]} == {"further"}  # part has other coordinates
+    for row in found["differences"]:
+        values = [record.estimate("trace", block=row["block"])[0] for record in (first, second)]
+        assert row["value"] == pytest.approx(values[1] - values[0], abs=1e-9)
+    assert "further − blocks" in run("trace", *targets, "--store", path, "--probes", 4, "--no-relative").stdout
+
+
 def test_more_probes_go_on_and_fewer_measure_nothing(path):
     printed("trace", QUADRATIC, "--store", path, "--probes", 4)
     before = Store.read(path).trace("quadratic")
@@ -80,7 +96,7 @@ def test_a_density_goes_on_in_the_same_numbers_and_is_inspected(path, tmp_path):
     (shown,) = printed("density", QUADRATIC, "--store", path, "--probes", 3, "--steps", 5)["densities"]
     printed("density", QUADRATIC, "--store", tmp_path / "whole.h5", "--probes", 3, "--steps", 5)
     kept, whole = (Store.read(one).density("quadratic") for one in (path, tmp_path / "whole.h5"))
-    assert np.array_equal(kept.nodes, whole.nodes)
+    assert kept.nodes == pytest.approx(whole.nodes, abs=1e-12)  # but for rounding: probes were grouped otherwise
     assert (shown["probes"], shown["products"], shown["dimension"]) == (3, 15, 12)
     assert shown["smallest_node"] < 0 < shown["largest_node"]
     printed("trace", QUADRATIC, "--store", path, "--probes", 2)

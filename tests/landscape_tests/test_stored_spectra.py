@@ -9,7 +9,7 @@ from landscape_tests.stores import PROVENANCE, checkpoint, eigenpairs
 
 from landscape.errors import StoreError, StoreMismatch
 from landscape.records import BlockMass, Provenance
-from landscape.spectra import Density, Subsets, Trace
+from landscape.spectra import Density, Subsets, Trace, trace_differences
 from landscape.store import Store
 
 KINDS = ("densities", "traces", "subsets")
@@ -184,6 +184,19 @@ def test_xarray_opens_each_group_with_named_axes(study):
             assert dict(opened.sizes) == sizes
     with xarray.open_dataset(study.path, engine="h5netcdf", group="curvature/base/trace") as opened:
         assert opened["value"].values.tolist() == [1.5, 12.5**0.5, 0.375]
+
+
+def test_two_traces_are_compared_probe_by_probe_and_only_where_the_probes_are_the_same():
+    one, other = trace(probes=3), trace("other", probes=3)
+    other = dataclasses.replace(other, samples=one.samples + np.array([[0.0, 0.3, 0.6], [1, 1, 1], [2, 2, 2]]))
+    found = trace_differences(one, other)
+    assert found == {
+        ("all", "raw"): (pytest.approx(0.3), pytest.approx(0.3 / 3**0.5)),
+        ("attention", "relative"): (pytest.approx(2.0), pytest.approx(0.0, abs=1e-12)),
+    }
+    assert trace_differences(one, trace(probes=3, seed=1)) == {}
+    smaller = dataclasses.replace(other, sizes=np.array([9, 9, 4]))
+    assert trace_differences(one, smaller) == {}  # its probes are others, in equal blocks too
 
 
 def test_the_estimates_of_a_record_are_means_with_errors_and_ends_with_residuals():
