@@ -73,7 +73,7 @@ def faint(colour: str) -> str:
 
 def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: int, height: int) -> go.Figure:
     """Sizes, font and notes; the template is named, so that the caller's default plays no part."""
-    text = style.wrapped(notes, width / 100).replace("\n", "<br>")
+    text = style.wrapped(notes, (width - 120) / 121).replace("\n", "<br>")
     lines = text.count("<br>") + 1
     figure.add_annotation(
         text=text,

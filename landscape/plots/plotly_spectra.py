@@ -11,7 +11,7 @@ from landscape.plots.style import PAPER, Style
 
 def density(data: TrendsData, *, style: Style = PAPER) -> go.Figure:
     """Spectral densities on a log axis, all checkpoints in each panel."""
-    return trends_figure(data, style)
+    return _with_legend_above(trends_figure(data, style), len(data.legend))
 
 
 def subsets(data: TrendsData, *, style: Style = PAPER) -> go.Figure:
@@ -29,6 +29,12 @@ def trace(data: MarksData, *, style: Style = PAPER) -> go.Figure:
     return _rows_figure(data, style)
 
 
+def _with_legend_above(figure: go.Figure, rows: int) -> go.Figure:
+    """Labels that tell numbers are long: above the panels they take no width."""
+    legend = {"orientation": "v", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    return figure.update_layout(legend=legend, margin_t=60 + 22 * rows, height=figure.layout.height + 22 * rows)
+
+
 def _rows_figure(data: MarksData, style: Style) -> go.Figure:
     columns, rows = grid_of(len(data.panels), style)
     titles = [panel.title for panel in data.panels]
@@ -39,6 +45,7 @@ def _rows_figure(data: MarksData, style: Style) -> go.Figure:
         place = {"row": index // columns + 1, "col": index % columns + 1}
         for marks in panel.marks:
             symbol = SYMBOLS[style.marker(marks.member)]
+            bars = {"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low}
             figure.add_scatter(
                 x=marks.value,
                 y=marks.position,
@@ -48,7 +55,7 @@ def _rows_figure(data: MarksData, style: Style) -> go.Figure:
                 showlegend=index == 0,
                 text=marks.texts,
                 hoverinfo="text",
-                error_x={"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low},
+                error_x=bars if (marks.high > marks.low).any() else None,
                 marker={
                     "color": style.colour(marks.group),
                     "size": 8,

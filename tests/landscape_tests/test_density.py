@@ -127,15 +127,17 @@ def test_a_matrix_with_both_signs_shows_how_much_of_it_is_negative():
     assert record.end(-1)[0] == pytest.approx(dense[0])
 
 
-def test_more_probes_go_on_with_those_there_and_end_in_the_same_numbers():
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_density_that_was_cut_off_goes_on_and_ends_in_the_same_bits(at_once):
     objective, kept = small_network(batch_size=21), []
-    whole = density_of(objective, name="n", checkpoint="n", probes=3, steps=5)
-    first = density_of(objective, name="n", checkpoint="n", probes=1, steps=5)
-    record = density_of(objective, name="n", checkpoint="n", probes=3, steps=5, held=first, keep=kept.append)
+    shared = {"name": "n", "checkpoint": "n", "steps": 5, "at_once": at_once}
+    whole = density_of(objective, probes=4, **shared)
+    first = density_of(objective, probes=2, **shared)
+    record = density_of(objective, probes=4, held=first, keep=kept.append, **shared)
     assert np.array_equal(record.nodes, whole.nodes)
     assert np.array_equal(record.weights, whole.weights)
-    assert [part.probes for part in kept] == [2, 3]
-    assert record.products == whole.products == 15
+    assert [part.probes for part in kept] == [3, 4][2 - 2 // at_once :]
+    assert record.products == whole.products == 20
 
 
 def test_misuse_and_products_that_are_no_numbers_are_named():
