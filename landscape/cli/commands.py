@@ -12,9 +12,7 @@ COMMANDS = {
         "surface", "Measure the loss on a line or a plane through a checkpoint.", "the same command goes on"
     ),
     "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
-    "trace": _command(
-        "trace", "Estimate trace and norm of the Hessian, by block of weights too.", "the same command goes on"
-    ),
+    "trace": _command("trace", "Estimate trace and norm of the Hessian, by block of weights too."),
     "density": _command(
         "density", "Estimate the Hessian's spectral density, every probe kept.", "the same command goes on"
     ),
