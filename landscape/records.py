@@ -69,6 +69,27 @@ class Direction:
     orthogonal_to: str | None = None  # hash of the direction it was made orthogonal to
     cosine: float | None = None  # with that direction, over the free coordinates
     skipped_filters: int = 0  # filters of one element, left at zero in a second direction
+    vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (free,) where it is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A named point of a line or a plane: a checkpoint, at its own place or at its projection."""
+
+    name: str
+    alpha: float
+    beta: float = 0.0  # 0 on a line
+    loss: float | None = None  # of the checkpoint itself, which may lie beside the plane
+    outside: float = 0.0  # its distance from the plane as a share of its distance from the origin
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The directions of a line (y None) or a plane, and the points worth marking in it."""
+
+    x: Direction
+    y: Direction | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,8 @@ class Surface:
     y: Direction | None
     provenance: Provenance
     centre: Mapping[str, float] = field(default_factory=dict)  # the values at w, by name: "loss", and the metrics
+    marks: tuple[Mark, ...] = ()
+    group: str = ""  # lines of several seeds that belong together share it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,6 +191,34 @@ class SharpnessReport:
     measures: tuple[SharpnessMeasure, ...]
     provenance: Provenance
     loss: float | None = None  # the objective at w; None in stores from before it was kept
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """The checkpoints of a training, in order, seen from a plane through the one that is the origin.
+
+    A row a checkpoint. x and y are the principal directions of the differences from the origin, of unit length.
+    """
+
+    name: str
+    checkpoint: str  # the origin's name
+    labels: tuple[str, ...]  # where each came from
+    epochs: NDArray[np.float64]  # (checkpoints,) or their number in the path
+    hashes: tuple[str, ...]
+    coordinates: NDArray[np.float64]  # (checkpoints, 2) of the projections
+    distances: NDArray[np.float64]  # (checkpoints,) from the origin
+    residuals: NDArray[np.float64]  # (checkpoints,) from the plane
+    losses: NDArray[np.float64]  # (checkpoints,) at the checkpoints themselves
+    explained: NDArray[np.float64]  # (components,) shares of the sum of squared distances, largest first
+    x: Direction
+    y: Direction
+    provenance: Provenance
+
+    @property
+    def outside(self) -> NDArray[np.float64]:
+        """Each checkpoint's distance from the plane as a share of its distance from the origin; 0 at the origin."""
+        away = self.distances > 0
+        return np.where(away, self.residuals / np.where(away, self.distances, 1.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

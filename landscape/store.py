@@ -25,7 +25,17 @@ from landscape import store_points as points
 from landscape import store_refusals as refusals
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
-from landscape.records import Checkpoint, Eigenpairs, Provenance, Scalars, SharpnessReport, Surface, Table
+from landscape.records import (
+    Checkpoint,
+    Direction,
+    Eigenpairs,
+    Provenance,
+    Scalars,
+    SharpnessReport,
+    Surface,
+    Table,
+    Trajectory,
+)
 from landscape.store_spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
 
@@ -37,6 +47,7 @@ Kind = Literal[
     "densities",
     "traces",
     "subsets",
+    "trajectories",
     "comparisons",
     "histories",
     "studies",
@@ -128,6 +139,15 @@ class Store(SpectraInStore):
         """All sharpness measures of one call."""
         return self._record("sharpness", name, schema.read_sharpness)
 
+    def trajectory(self, name: str) -> Trajectory:
+        """A training's path in a plane."""
+        return self._record("trajectories", name, lambda g, name: schema.read_trajectory(g, name, g.file["directions"]))
+
+    def directions(self) -> list[Direction]:
+        """All directions that surfaces and trajectories were measured along, in no order."""
+        with files.opened(self.path) as file:
+            return [schema.read_direction(group) for group in file.get("directions", {}).values()]
+
     def table(self, kind: TableKind, name: str) -> Table:
         """A comparison, a history or a study."""
         return self._record(_table_kind(kind), name, schema.read_table)
@@ -187,9 +207,7 @@ class Store(SpectraInStore):
         if known:
             return self.surface(surface.name)
         with self._changed("surfaces", surface.name) as (file, _):
-            for direction in (surface.x, surface.y):
-                if direction is not None and schema.direction_id(direction) not in file.require_group("directions"):
-                    schema.write_direction(_fresh(file, "directions", schema.direction_id(direction)), direction)
+            _add_directions(file, surface.x, surface.y)
             checkpoint_hash = self._checkpoint_hash(file, surface.checkpoint)
             schema.write_surface(_fresh(file, "surfaces", surface.name), surface, checkpoint_hash)
         return self.surface(surface.name)
@@ -237,6 +255,19 @@ class Store(SpectraInStore):
             if held is not None and not replace:
                 refusals.check_held(self.path, held, "sharpness", report.name, checkpoint, report.provenance)
             schema.write_sharpness(_fresh(file, "sharpness", report.name), report, checkpoint[1])
+
+    def add_trajectory(self, trajectory: Trajectory, *, replace: bool = False) -> None:
+        """Add a training's path, or replace one of the same origin and objective.
+
+        Raises:
+            StoreMismatch: another stands under this name, and `replace` was not asked for.
+        """
+        with self._changed("trajectories", trajectory.name) as (file, held):
+            checkpoint = trajectory.checkpoint, self._checkpoint_hash(file, trajectory.checkpoint)
+            if held is not None and not replace:
+                refusals.check_held(self.path, held, "trajectories", trajectory.name, checkpoint, trajectory.provenance)
+            _add_directions(file, trajectory.x, trajectory.y)
+            schema.write_trajectory(_fresh(file, "trajectories", trajectory.name), trajectory, checkpoint[1])
 
     def check_origin(
         self,
@@ -343,6 +374,12 @@ def _fresh(file: Any, kind: str, name: str) -> Any:
     """An empty group under this name, whatever stood there."""
     schema.check_name(name, "a record")
     return places.fresh(file, kind, name)
+
+
+def _add_directions(file: Any, *directions: Direction | None) -> None:
+    for direction in directions:
+        if direction is not None and schema.direction_id(direction) not in file.require_group("directions"):
+            schema.write_direction(_fresh(file, "directions", schema.direction_id(direction)), direction)
 
 
 def _table_kind(kind: TableKind) -> TableKind:

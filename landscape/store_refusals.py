@@ -17,7 +17,7 @@ from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import UNSET, Checkpoint, Eigenpairs, Provenance, Scalars, Surface
 
-MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets"]
+MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets", "trajectories"]
 MEASURED: dict[MeasuredKind, str] = {
     "surfaces": "surface",
     "curvature": "curvature",
@@ -25,6 +25,7 @@ MEASURED: dict[MeasuredKind, str] = {
     "densities": "density",
     "traces": "trace",
     "subsets": "subsets",
+    "trajectories": "trajectory",
 }
 
 

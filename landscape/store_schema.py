@@ -2,11 +2,13 @@
 
     /                    format, format_version, created, versions
     /checkpoints/NAME    hash, norm, parameters, metrics, config
-    /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters
-    /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...
+    /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters; vector where it is kept
+    /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...;
+                         marks, group where there are any
     /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
                          method, settings; the groups inside are in `store_spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ..., centre_loss
+    /trajectories/NAME   coordinates, distance, residual, loss, epoch, label, hash, explained; x, y (direction ids), ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
 Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes.
@@ -31,12 +33,14 @@ from landscape.records import (
     Checkpoint,
     Direction,
     Eigenpairs,
+    Mark,
     Provenance,
     SharpnessMeasure,
     SharpnessReport,
     Status,
     Surface,
     Table,
+    Trajectory,
 )
 
 Group = Any  # h5py.Group; h5py carries no types
@@ -67,14 +71,21 @@ def read_checkpoint(group: Group, name: str) -> Checkpoint:
 
 def direction_id(direction: Direction) -> str:
     """The name of a direction inside a store: the same record gets the same one."""
-    return hashlib.sha256(as_json(dataclasses.asdict(direction)).encode()).hexdigest()[:16]
+    return hashlib.sha256(as_json(_about(direction)).encode()).hexdigest()[:16]
+
+
+def _about(direction: Direction) -> dict[str, Any]:
+    """All but the vector, for which the hash speaks."""
+    return {key: value for key, value in dataclasses.asdict(direction).items() if key != "vector"}
 
 
 def write_direction(group: Group, direction: Direction) -> None:
     """Fill an empty group; what is None is left out."""
-    for key, value in dataclasses.asdict(direction).items():
+    for key, value in _about(direction).items():
         if value is not None:
             group.attrs[key] = as_json(value) if key == "policy" else value
+    if direction.vector is not None:
+        group.create_dataset("vector", data=direction.vector.astype("<f4")).make_scale("coordinate")
 
 
 def read_direction(group: Group) -> Direction:
@@ -89,6 +100,7 @@ def read_direction(group: Group) -> Direction:
         orthogonal_to=str(attrs["orthogonal_to"]) if "orthogonal_to" in attrs else None,
         cosine=float(attrs["cosine"]) if "cosine" in attrs else None,
         skipped_filters=int(attrs["skipped_filters"]),
+        vector=group["vector"][...].astype(np.float32) if "vector" in group else None,
     )
 
 
@@ -115,6 +127,10 @@ def write_surface(group: Group, surface: Surface, checkpoint_hash: str) -> None:
     group.attrs["x"] = direction_id(surface.x)
     if surface.y is not None:
         group.attrs["y"] = direction_id(surface.y)
+    if surface.marks:
+        group.attrs["marks"] = as_json([dataclasses.asdict(mark) for mark in surface.marks])
+    if surface.group:
+        group.attrs["group"] = surface.group
     _write_origin(group, surface.checkpoint, checkpoint_hash, surface.provenance)
 
 
@@ -136,6 +152,8 @@ def read_surface(group: Group, name: str, directions: Group) -> Surface:
         y=read_direction(directions[group.attrs["y"]]) if "y" in group.attrs else None,
         provenance=read_provenance(group),
         centre=json.loads(group.attrs.get("centre", "{}")),
+        marks=tuple(Mark(**mark) for mark in json.loads(group.attrs.get("marks", "[]"))),
+        group=str(group.attrs.get("group", "")),
     )
 
 
@@ -223,6 +241,45 @@ def read_sharpness(group: Group, name: str) -> SharpnessReport:
     )
     loss = _read_number(group, "centre_loss")
     return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group), loss)
+
+
+def write_trajectory(group: Group, trajectory: Trajectory, checkpoint_hash: str) -> None:
+    """Fill an empty group; coordinates have a row a checkpoint and a column a direction."""
+    columns = {
+        "label": _text(trajectory.labels),
+        "hash": _text(trajectory.hashes),
+        "distance": trajectory.distances,
+        "residual": trajectory.residuals,
+        "loss": trajectory.losses,
+        "epoch": trajectory.epochs,
+    }
+    _write_columns(group, columns, ("point", np.arange(len(trajectory.labels))))
+    group.create_dataset("axis", data=np.arange(2)).make_scale("axis")
+    places = group.create_dataset("coordinates", data=np.asarray(trajectory.coordinates, dtype="<f8"))
+    for number, axis in enumerate(("point", "axis")):
+        places.dims[number].attach_scale(group[axis])
+    group.create_dataset("explained", data=trajectory.explained).make_scale("explained")
+    group.attrs["x"], group.attrs["y"] = direction_id(trajectory.x), direction_id(trajectory.y)
+    _write_origin(group, trajectory.checkpoint, checkpoint_hash, trajectory.provenance)
+
+
+def read_trajectory(group: Group, name: str, directions: Group) -> Trajectory:
+    """The record in a group."""
+    return Trajectory(
+        name=name,
+        checkpoint=str(group.attrs["checkpoint"]),
+        labels=tuple(_read_column(group["label"]).tolist()),
+        hashes=tuple(_read_column(group["hash"]).tolist()),
+        epochs=_read_column(group["epoch"]),
+        coordinates=group["coordinates"][...],
+        distances=_read_column(group["distance"]),
+        residuals=_read_column(group["residual"]),
+        losses=_read_column(group["loss"]),
+        explained=group["explained"][...],
+        x=read_direction(directions[group.attrs["x"]]),
+        y=read_direction(directions[group.attrs["y"]]),
+        provenance=read_provenance(group),
+    )
 
 
 def write_table(group: Group, table: Table) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from landscape.errors import InvalidArgument, LandscapeError, UnknownTarget
 from landscape.objective import Objective, Recipe
+from landscape.parameters import Params
 from landscape.records import UNSET
 
 GROUP = "landscape.loaders"
@@ -58,6 +59,45 @@ def load_objective(target: str, **settings: Any) -> Objective:
                 raise UnknownTarget(f"expected an objective with a recipe from {target}, got one without") from error
     objective: Objective = opened
     return objective
+
+
+def load_weights(target: str) -> Params:
+    """The weights of a target by name, without its data where its loader can: the module that the loader lives in has a
+    function `load_weights(where)` then. The objective is opened for them otherwise.
+
+    Raises:
+        UnknownTarget: see `load_objective`.
+    """
+    loader, _, where = target.partition(":")
+    if (function := _beside(loader, "load_weights")) is None:
+        return load_objective(target).weights
+    weights: Params = _called(function, where, target=target, settings={})
+    return weights
+
+
+def kept_path(target: str) -> list[tuple[float, str]]:
+    """The checkpoints of a training that its loader knows of: (epoch, target), in order.
+
+    A loader that keeps any has a function `kept_path(where)` in its module, which gives (epoch, where).
+
+    Raises:
+        UnknownTarget: this loader knows of none; the checkpoints can be named one by one instead.
+    """
+    loader, _, where = target.partition(":")
+    if (function := _beside(loader, "kept_path")) is None:
+        raise UnknownTarget(
+            f"expected a loader that knows the checkpoints of {target}, got one that does not: name them one by one"
+        )
+    found = _called(function, where, target=target, settings={})
+    return [(float(epoch), f"{loader}:{place}") for epoch, place in found]
+
+
+def _beside(loader: str, name: str) -> Callable[..., Any] | None:
+    """A function of an installed loader's own module, None where there is none or the loader is a module."""
+    points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+    if loader not in points:
+        return None
+    return getattr(sys.modules[points[loader].load().__module__], name, None)
 
 
 def _called(loader: Callable[..., Any], *where: str, target: str, settings: Mapping[str, Any]) -> Any:

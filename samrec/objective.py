@@ -31,6 +31,9 @@ from samrec.data.split import evaluation_sequences, seen_items
 from samrec.errors import ConfigError, NonFiniteScores
 from samrec.evaluation.metrics import averaged_by_owner, metric_name, per_user
 from samrec.evaluation.ranking import full_ranks
+from samrec.kept_weights import kept_path as kept_path
+from samrec.kept_weights import load_weights as load_weights
+from samrec.kept_weights import parse_where as parse_where
 from samrec.models.losses import loss_named
 from samrec.models.sasrec import SASRec, gathered
 from samrec.row_groups import BLOCKS, row_groups
@@ -189,10 +192,10 @@ def load(
     metrics_split: str | None = None,
     tokens: int = TOKENS,
 ) -> SequenceObjective:
-    """Open a run folder, such as `runs/x` (its best weights) or `runs/x@last`.
+    """Open a run folder, such as `runs/x` (its best weights), `runs/x@last` or `runs/x@epoch-40`.
 
     Args:
-        where: the folder, with `@best` or `@last` if wanted.
+        where: the folder, with `@best`, `@last` or `@epoch-N` if wanted.
         users: see `SequenceObjective`, as for all that is not said here.
         loss: by default the one it was trained with, with its number of negatives; they follow the "training" rule
             whatever the run's own, so that any two runs are measured on the same ones.
@@ -249,14 +252,6 @@ def load(
         holdout=run.config.holdout,
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
     )
-
-
-def parse_where(where: str) -> tuple[Path, str]:
-    """The run folder and which of its weights, from `FOLDER` or `FOLDER@WHICH`."""
-    if Path(where).is_dir() or "@" not in where:
-        return Path(where), "best"
-    folder, _, which = where.rpartition("@")
-    return Path(folder), which
 
 
 @dataclass(frozen=True, slots=True)

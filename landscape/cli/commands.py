@@ -20,6 +20,7 @@ COMMANDS = {
         "subsets", "Find both ends of the spectrum on subsets of growing size.", "the same command goes on"
     ),
     "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
+    "trajectory": _command("trajectory", "Show a training's path in its principal plane.", "the same command goes on"),
     "inspect": _command("inspect", "List what a store holds and how far it is."),
     "remove": _command("remove", "Take measurements out of a store by name, for good."),
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),

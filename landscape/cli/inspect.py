@@ -35,6 +35,7 @@ def contents(store: Any) -> dict[str, list[dict[str, Any]]]:
         "traces": [row for name in store.names("traces") for row in _trace(store.trace(name))],
         "subsets": [_subsets(store.subsets(name)) for name in store.names("subsets")],
         "sharpness": [_sharpness(store.sharpness(name)) for name in store.names("sharpness")],
+        "trajectories": [_trajectory(store.trajectory(name)) for name in store.names("trajectories")],
         **{kind: [_table(store.table(kind, name)) for name in store.names(kind)] for kind in get_args(TableKind)},
     }
 
@@ -67,6 +68,8 @@ def _surface(record: Any) -> dict[str, Any]:
         "lowest_loss": float(min(loss)) if len(loss) else None,
         "highest_loss": float(max(loss)) if len(loss) else None,
         "values": list(record.values),
+        **({"marks": [mark.name for mark in record.marks]} if record.marks else {}),
+        **({"group": record.group} if record.group else {}),
     }
 
 
@@ -120,6 +123,17 @@ def _sharpness(record: Any) -> dict[str, Any]:
         "loss": record.loss,
         "numbers": len(record.measures),
         "measures": measures,
+    }
+
+
+def _trajectory(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        "points": len(record.labels),
+        "explained_x": float(record.explained[0]),
+        "explained_y": float(record.explained[1]),
+        "most_outside": float(record.outside.max()),
     }
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import LARGEST_SEED, emit
-from landscape.grid import Grid, parse_axis
+from landscape.cli.planes import Wanted, plane_and_grid
+from landscape.cli.running import LARGEST_SEED, emit, plain
+from landscape.grid import Grid
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -18,9 +19,34 @@ if TYPE_CHECKING:
 def surface(
     targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
     store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
-    x: Annotated[str, typer.Option(help="start:stop:points along the first direction.")] = "-1:1:51",
-    y: Annotated[str | None, typer.Option(help="start:stop:points along the second; a line without it.")] = None,
-    directions: Annotated[str, typer.Option(help="filter (normalised) or raw.")] = "filter",
+    x: Annotated[
+        str | None,
+        typer.Option(help="start:stop:points along the first direction; by default -1:1:51, or what holds every mark."),
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option(help="The same along the second, or auto; a line without it, but for through.")
+    ] = None,
+    points: Annotated[int | None, typer.Option(help="Points of an axis that is not given.")] = None,
+    directions: Annotated[
+        str,
+        typer.Option(
+            metavar="filter|layer|raw|eigenvector|between|through|pca",
+            help="Random and normalised by filter or layer, or raw; eigenvectors of the Hessian; to a checkpoint; "
+            "through two more; principal axes of the checkpoints a training kept.",
+        ),
+    ] = "filter",
+    to: Annotated[str | None, typer.Option(help="The other checkpoint, of between and through.")] = None,
+    other: Annotated[str | None, typer.Option("--and", help="The third checkpoint, of through.")] = None,
+    eigenvectors: Annotated[
+        str | None,
+        typer.Option(help="top-K or bottom-K, one or two: top-1, with --y top-1,bottom-1.", show_default=False),
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(help='The only one that moves, as in "item table" or "blocks.0.*".')
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="A line for each of these directions' seeds, drawn as a band: 0,1,2,3,4.")
+    ] = None,
     one_dimensional: Annotated[str, typer.Option(help="Biases and gains: zero, random or normalised.")] = "zero",
     untouched: Annotated[str, typer.Option(help="Rows the data never reaches: move or zero.")] = "move",
     metric: Annotated[list[str] | None, typer.Option(help="Measured at each point too, as in ndcg@10.")] = None,
@@ -46,42 +72,72 @@ def surface(
     Several targets get the same directions' seed, data and grid, so that their surfaces can be compared.
 
     Example: landscape surface samrec:runs/sasrec samrec:runs/samrec --store study.h5 --x=-1:1:51 --y=-1:1:51
+
+    A line to another checkpoint, with its barrier: --directions between --to samrec:runs/samrec. Eigenvectors are those
+    of the loss measured here, kept in the store for models of up to 10 million coordinates.
     """
     from landscape.executors.here import make_executor
 
-    grid = Grid(parse_axis(x), None if y is None else parse_axis(y))
+    drawn_from = seed if direction_seed is None else direction_seed
+    wanted = Wanted(
+        kind=directions, x=x, y=y, points=points, to=to, other=other, eigenvectors=eigenvectors, block=block,
+        seed=drawn_from, seeds=seeds,
+    )  # fmt: skip
     executor = make_executor(workers)
     metrics = tuple(metric or ())
-    policy: dict[str, Any] = {"one_dimensional": one_dimensional, "untouched": untouched, "kind": directions}
-    policy["seed"] = seed if direction_seed is None else direction_seed
+    policy: dict[str, Any] = {"one_dimensional": one_dimensional, "untouched": untouched}
+    policy |= {"block": block} if block is not None and wanted.is_drawn else {}
+    policy |= {"kind": directions if wanted.is_drawn else "filter", "seed": drawn_from}
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
     objectives = opened(targets, name=name, threads=threads, device=device, **settings)
     if dry_run:
-        costs = [_cost(checkpoint, one, grid, metrics, workers or 1, policy) for checkpoint, _, one in objectives]
+        grid, lines = wanted.grid(), max(len(wanted.each_seed), 1)  # another span costs the same
+        costs = [_cost(name, one, grid, metrics, workers or 1, policy, lines) for name, _, one in objectives]
         emit(as_json, {"dry_run": costs}, "\n".join(map(_cost_line, costs)))
         return
     from landscape.surface.resume import compute_surface
 
-    surfaces = [
-        compute_surface(
-            store,
-            objective,
-            grid=grid,
-            name=name or f"{checkpoint}-{len(grid.shape)}d",
-            checkpoint_name=checkpoint,
-            metrics=metrics,
-            executor=executor,
-            command=" ".join(["landscape", *sys.argv[1:]]),
-            **policy,
+    surfaces = []
+    command = " ".join(["landscape", *sys.argv[1:]])
+    for target, (checkpoint, _, objective) in zip(targets, objectives, strict=True):
+        called = name or f"{checkpoint}{_of_directions(wanted)}-{wanted.dimensions}d"
+        plane, grid = plane_and_grid(
+            wanted, objective, checkpoint=checkpoint, target=target, store=store, command=command
         )
-        for checkpoint, _, objective in objectives
-    ]
+        surfaces += [
+            compute_surface(
+                store,
+                objective,
+                grid=grid,
+                name=f"{called}-seed-{one}" if wanted.seeds else called,
+                checkpoint_name=checkpoint,
+                metrics=metrics,
+                executor=executor,
+                command=command,
+                plane=plane,
+                group=called if wanted.seeds else "",
+                **{**policy, "seed": one},
+            )
+            for one in wanted.each_seed or (drawn_from,)
+        ]
     summaries = [_summary(measured) for measured in surfaces]
     emit(as_json, {"store": str(store), "surfaces": summaries}, "\n".join(map(_summary_line, summaries)))
 
 
+def _of_directions(wanted: Wanted) -> str:
+    """What a surface's own name says of its directions; nothing of the two that need no more to be told."""
+    kind = "" if wanted.kind in ("filter", "raw") else f"-{wanted.kind}"
+    return kind + ("" if wanted.block is None else f"-{wanted.block.replace(' ', '-')}")
+
+
 def _cost(
-    checkpoint: str, objective: "Objective", grid: Grid, metrics: tuple[str, ...], workers: int, policy: dict[str, Any]
+    checkpoint: str,
+    objective: "Objective",
+    grid: Grid,
+    metrics: tuple[str, ...],
+    workers: int,
+    policy: dict[str, Any],
+    lines: int = 1,
 ) -> dict[str, Any]:
     """Points, seconds and memory, from one point measured here."""
     from landscape.surface.resume import surface_task
@@ -91,8 +147,8 @@ def _cost(
     cost = cost_of(lambda: measure(corner))
     return {
         "checkpoint": checkpoint,
-        "points": grid.size,
-        "seconds": grid.size * cost["seconds_a_step"] / workers,
+        "points": lines * grid.size,
+        "seconds": lines * grid.size * cost["seconds_a_step"] / workers,
         "seconds_a_point": cost["seconds_a_step"],
         "workers": workers,
         "memory_mib": cost["memory_mib"] * (1 if workers == 1 else workers + 1),
@@ -109,6 +165,7 @@ def _cost_line(cost: dict[str, Any]) -> str:
 def _summary(measured: "Surface") -> dict[str, Any]:
     import numpy as np
 
+    from landscape.barrier import barrier_of
     from landscape.records import Status
 
     loss = measured.values["loss"]
@@ -122,10 +179,19 @@ def _summary(measured: "Surface") -> dict[str, Any]:
         "lowest": float(np.min(done)) if done.size else None,
         "highest": float(np.max(done)) if done.size else None,
         "cosine": None if measured.y is None else measured.y.cosine,
+        "directions": [one.kind for one in (measured.x, measured.y) if one is not None],
+        **({"marks": plain(measured.marks)} if measured.marks else {}),
+        **({"barrier": plain(barrier)} if (barrier := barrier_of(measured)) is not None else {}),
     }
 
 
 def _summary_line(summary: dict[str, Any]) -> str:
     spread = "" if summary["lowest"] is None else f", loss {summary['lowest']:.6g} to {summary['highest']:.6g}"
     odd = f", {summary['non_finite']} not finite" if summary["non_finite"] else ""
-    return f"{summary['name']}: {summary['points']:,} points{spread}{odd}"
+    line = f"{summary['name']}: {summary['points']:,} points{spread}{odd}"
+    if (barrier := summary.get("barrier")) is not None:
+        line += (
+            f"; barrier {float(barrier['over_larger_end']):.4g} over the larger end, "
+            f"{float(barrier['over_straight_line']):.4g} over the straight line"
+        )
+    return line

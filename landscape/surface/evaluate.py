@@ -54,10 +54,10 @@ class SurfaceTask:
             objective = load_objective(self.recipe.target, **self.recipe.settings)
         if (found := content_hash(objective.weights)) != self.checkpoint_hash:
             raise StoreMismatch(f"expected the checkpoint {self.checkpoint_hash[:12]}, got {found[:12]}")
-        x = redraw(self.x, objective.layout, objective.weights)
+        x = redraw(self.x, objective.layout, objective.weights, objective=objective)
         steps = [x]
         if self.y is not None:
-            steps.append(redraw(self.y, objective.layout, objective.weights, orthogonal_to=x))
+            steps.append(redraw(self.y, objective.layout, objective.weights, orthogonal_to=x, objective=objective))
         return SurfacePoint(objective, steps, self.metrics)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from landscape.describe import checkpoint_record, provenance
-from landscape.directions import draw_direction, draw_plane
+from landscape.directions import draw_direction, draw_plane, redraw
 from landscape.errors import InvalidArgument
 from landscape.executors.here import Here
 from landscape.executors.protocol import Executor
@@ -22,7 +22,7 @@ from landscape.grid import Grid
 from landscape.objective import Objective, check_frozen
 from landscape.parameters import content_hash
 from landscape.progress import progress
-from landscape.records import Checkpoint, Direction, Status, Surface
+from landscape.records import Checkpoint, Direction, Plane, Status, Surface
 from landscape.store import Store
 from landscape.surface.evaluate import LOSS_VALUES, Point, SurfaceTask, Values
 
@@ -41,6 +41,8 @@ def compute_surface(
     metrics: Sequence[str] = (),
     executor: Executor | None = None,
     command: str = "",
+    plane: Plane | None = None,
+    group: str = "",
     **policy: Any,
 ) -> Surface:
     """Measure the points of a surface that the store does not hold yet, and return the surface.
@@ -55,23 +57,27 @@ def compute_surface(
         grid: a line, or a plane.
         name: of the surface in the store.
         checkpoint_name: of its checkpoint in the store.
-        kind: of the directions, "filter" or "raw".
+        kind: of the directions: "filter", "layer" or "raw".
         seed: of the directions.
         metrics: names that the objective's `metrics` knows; measured at each point.
         executor: where points are measured; this process by default.
         command: kept in the provenance.
-        policy: `one_dimensional` and `untouched` of `draw_direction`.
+        plane: directions of another kind, with the points to mark; instead of `kind`, `seed` and `policy`.
+        group: what lines of several seeds that belong together share.
+        policy: `one_dimensional`, `untouched` and `block` of `draw_direction`.
 
     Raises:
         NotFrozen, NonFiniteLoss: the objective gives no one finite loss at the checkpoint.
         StoreMismatch: the store holds another checkpoint or surface under these names.
     """
-    task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, **policy)
+    task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, plane=plane, **policy)
     loss = check_frozen(objective)
     checkpoint = checkpoint_record(objective, checkpoint_name, metrics=metrics)
     wanted = replace(
         _empty_surface(objective, grid, task, name, checkpoint_name, command),
         centre={"loss": loss.value, **checkpoint.metrics},
+        marks=() if plane is None else plane.marks,
+        group=group,
     )
     with contextlib.nullcontext(store) if isinstance(store, Store) else Store.write(store) as opened:
         opened.check_surface(wanted, checkpoint)
@@ -111,6 +117,7 @@ def surface_task(
     kind: str = "filter",
     seed: int = 0,
     metrics: Sequence[str] = (),
+    plane: Plane | None = None,
     **policy: Any,
 ) -> SurfaceTask:
     """Draw the directions of a line or a plane and say what to measure along them. No loss is taken.
@@ -118,10 +125,12 @@ def surface_task(
     Args:
         objective: the frozen loss; its weights are the origin.
         grid: a line takes one direction, a plane two, the second orthogonal to the first.
-        kind: of the directions, "filter" or "raw".
+        kind: of the directions: "filter", "layer" or "raw".
         seed: of the directions.
         metrics: names that the objective's `metrics` knows.
-        policy: `one_dimensional` and `untouched` of `draw_direction`.
+        plane: directions of another kind. The second of a plane is drawn from `kind` and `seed`, orthogonal to the
+            first, where a plane is wanted and these are of a line.
+        policy: `one_dimensional`, `untouched` and `block` of `draw_direction`.
 
     Raises:
         InvalidArgument: a metric twice or named like one of the loss's own values, or an unknown kind or policy.
@@ -129,11 +138,24 @@ def surface_task(
     if len({*metrics, *LOSS_VALUES}) != len(metrics) + len(LOSS_VALUES):
         raise InvalidArgument(f"expected metrics once each and none of {', '.join(LOSS_VALUES)}, got {list(metrics)}")
     y: Direction | None = None
-    if grid.beta is None:
+    if plane is not None:
+        x, y = _directions_for(objective, grid, plane, kind=kind, seed=seed, **policy)
+    elif grid.beta is None:
         _, x = draw_direction(objective.layout, objective.weights, kind=kind, seed=seed, **policy)
     else:
         (_, x), (_, y) = draw_plane(objective.layout, objective.weights, kind=kind, seed=seed, **policy)
     return SurfaceTask(objective.recipe, content_hash(objective.weights), x, y, tuple(metrics), objective)
+
+
+def _directions_for(objective: Objective, grid: Grid, plane: Plane, **drawn: Any) -> tuple[Direction, Direction | None]:
+    """Those of the plane, as many as the grid has axes."""
+    layout, weights = objective.layout, objective.weights
+    if grid.beta is None:
+        return plane.x, None
+    if plane.y is not None:
+        return plane.x, plane.y
+    x = redraw(plane.x, layout, weights, objective=objective)
+    return plane.x, draw_direction(layout, weights, orthogonal_to=x, **drawn)[1]
 
 
 def _empty_surface(

@@ -98,6 +98,10 @@ def train(
     split: Annotated[
         str, typer.Option(help="Held out: leave-one-out, leave-last-N, or time:T1,T2 (validation and test from then).")
     ] = "leave-one-out",
+    keep_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep the weights of every N-th epoch too, as RUN@epoch-N; 0 is the start."),
+    ] = None,
     resume: options.Resume = False,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,
@@ -180,7 +184,7 @@ def train(
         options.tell_cost(estimate_cost(config, interactions, device=chosen), as_json=as_json)
         return
     options.warn_before(interactions, out, resume=resume)
-    run = train_run(config, interactions, out, resume=resume, device=chosen)
+    run = train_run(config, interactions, out, resume=resume, device=chosen, keep_every=keep_every)
     record = run.record
     best, cost = record["best"], record["cost"]
     emit(

@@ -1,4 +1,4 @@
-"""A run is a folder: run.json, history.jsonl, best.safetensors, state.safetensors.
+"""A run is a folder: run.json, history.jsonl, best.safetensors, state.safetensors, and by option epoch-N.safetensors.
 
 `state.safetensors` is written last after every epoch and alone is the truth: resuming cuts the history back to its
 epoch. Randomness is a function of (seed, stream, epoch), so no generator needs saving. No pickle is written or read.
@@ -188,7 +188,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Take back a run that was made and cannot be trained; the folder stays if something else is in it."""
-        for name in ("run.json", *WRITTEN):
+        for name in ("run.json", *WRITTEN, *(f"epoch-{epoch}.safetensors" for epoch in epochs_in(self.path))):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -214,11 +214,16 @@ class Run(RunFolder):
         return interactions
 
     def load_model(self, which: str = "best") -> SASRec:
-        """The model with the weights of "best" or "last", in eval mode; CheckpointError if they do not fit."""
-        if which not in ("best", "last"):
-            raise RunError(f"expected 'best' or 'last' weights, got {which!r}")
-        path = self.path / ("best.safetensors" if which == "best" else "state.safetensors")
-        weights = read_tensors(path)[0] if which == "best" else self.state().weights
+        """The model with the weights of "best", "last" or "epoch-N", in eval mode; CheckpointError if they do not fit.
+
+        Of epochs only those that `train --keep-every` kept are there.
+        """
+        kept = [f"epoch-{epoch}" for epoch in self.kept_epochs]
+        if which not in ("best", "last", *kept):
+            others = f", or {', '.join(kept)}" if kept else " (it was not trained with --keep-every)"
+            raise RunError(f"expected 'best' or 'last' weights of {self.path}{others}, got {which!r}")
+        path = self.path / ("state.safetensors" if which == "last" else f"{which}.safetensors")
+        weights = self.state().weights if which == "last" else read_tensors(path)[0]
         model = build_model(self.config, int(self.record["item_count"]))
         load_weights(model, weights, path)
         return model.eval()
@@ -231,6 +236,17 @@ class Run(RunFolder):
             raise RunError(f"{self.path / 'run.json'}: best.{metric}: expected a number, got none")
         self.load_model("best")
         self.load_model("last")
+
+    @property
+    def kept_epochs(self) -> list[int]:
+        """Finished epochs whose weights were kept beside the best and the last ones; 0 is the start."""
+        there = epochs_in(self.path)
+        reached = self.state().position.epoch if there else 0
+        return [epoch for epoch in there if epoch <= reached]
+
+    def save_epoch(self, epoch: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the weights of an epoch, for the path of the training."""
+        write_tensors(self.path / f"epoch-{epoch}.safetensors", weights)
 
     def save_best(self, weights: Mapping[str, Tensor]) -> None:
         """Keep these weights as the best so far."""
@@ -288,6 +304,12 @@ def create_folder(
 def written_in(path: Path) -> list[str]:
     """What a training has written beside run.json; an empty history counts for nothing."""
     return [name for name in WRITTEN if (path / name).is_file() and (path / name).stat().st_size]
+
+
+def epochs_in(path: Path) -> list[int]:
+    """The epochs of files epoch-N.safetensors in a folder, ascending."""
+    names = [file.name.removeprefix("epoch-").removesuffix(".safetensors") for file in path.glob("epoch-*.safetensors")]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def check_same(run: RunFolder, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -70,6 +70,7 @@ class TrainingRecord(Record):
     """run.json of a training run."""
 
     best: Best | None = None
+    keep_every: int | None = Field(default=None, ge=1)
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from samrec.data.batches import batches, micro_groups, shuffled_groups
 from samrec.data.interactions import Interactions
 from samrec.data.negatives import NegativeSampler
 from samrec.data.split import evaluation_sequences, seen_items, training_sequences
-from samrec.errors import DataError
+from samrec.errors import ConfigError, DataError
 from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_losses, build_model
@@ -44,8 +44,10 @@ class Trainer(Loop[Run]):
         device: torch.device | None = None,
         reduce: Reduce = identity,
         show: bool = True,
+        keep_every: int | None = None,
     ) -> None:
         self.config = run.config
+        self.keep_every = keep_every
         self.loss, self.batch_loss = build_losses(self.config, interactions.item_count)
         self.sequences = training_sequences(
             interactions, max_length=self.config.max_length, holdout=self.config.holdout
@@ -127,7 +129,9 @@ class Trainer(Loop[Run]):
         return {"validation": {name: value for name, (value, _) in self._validate().items() if name in monitored}}
 
     def judged(self, position: Position, looked_at: Mapping[str, Any]) -> Position:
-        """Keep the weights of an epoch that is better than all before."""
+        """Keep the weights of an epoch that is better than all before, and of every `keep_every`-th."""
+        if self.keep_every and position.epoch % self.keep_every == 0:
+            self.run.save_epoch(position.epoch, self.model.state_dict())
         score = looked_at["validation"][self.config.stop_metric]
         if not score > position.best_score:
             return position
@@ -153,6 +157,8 @@ class Trainer(Loop[Run]):
         """S3-Rec begins where its pre-training ended."""
         if self.config.pretrained is not None:
             start_from(self.model, self.config.pretrained)
+        if self.keep_every:
+            self.run.save_epoch(0, self.model.state_dict())
 
     def _validate(self) -> Mapping[str, tuple[float, float]]:
         self.model.eval()
@@ -178,6 +184,7 @@ def train(
     device: torch.device | None = None,
     show: bool = True,
     on_start: Callable[[Run], None] | None = None,
+    keep_every: int | None = None,
 ) -> Run:
     """Train a run in the folder `out`.
 
@@ -189,22 +196,33 @@ def train(
         device: the CPU by default.
         show: progress on a terminal.
         on_start: called with the run before the first epoch.
+        keep_every: keep the weights of the start and of every so many epochs in files of their own, epoch-N. What the
+            run was begun with where it is resumed without.
 
     Raises:
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data,
             or was not trained here.
         StoreLocked: another process is at work in the folder.
-        ConfigError: a loss that these data do not allow; nothing is written.
+        ConfigError: a loss that these data do not allow, or `keep_every` below 1; nothing is written.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
+    if keep_every is not None and keep_every < 1:
+        raise ConfigError(f"expected to keep every 1 or more epochs, got every {keep_every}")
+    kept = {} if keep_every is None else {"keep_every": keep_every}
+
+    def trainer(run: Run) -> Trainer:
+        if kept and run.record.get("keep_every") != keep_every:
+            run.update(**kept)
+        return Trainer(run, interactions, device=device, show=show, keep_every=run.record.get("keep_every"))
+
     return run_in(
         path,
         config,
         interactions,
         resume=resume,
-        create=lambda: create_run(path, config, interactions),
+        create=lambda: create_run(path, config, interactions, **kept),
         reopen=lambda: Run(path),
-        loop=lambda run: Trainer(run, interactions, device=device, show=show),
+        loop=trainer,
         on_start=on_start,
     )

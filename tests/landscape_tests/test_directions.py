@@ -150,7 +150,7 @@ def test_a_redraw_around_other_weights_is_refused():
 def test_what_cannot_be_drawn_is_refused():
     objective = small_network()
     layout, weights = objective.layout, objective.weights
-    with pytest.raises(InvalidArgument, match="filter, raw"):
+    with pytest.raises(InvalidArgument, match="filter, layer, raw"):
         draw_direction(layout, weights, kind="filters")
     with pytest.raises(InvalidArgument, match="at least 0"):
         draw_direction(layout, weights, seed=-1)

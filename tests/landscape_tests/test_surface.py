@@ -316,4 +316,8 @@ def test_the_values_at_the_checkpoint_are_kept_off_the_grid_too(tmp_path):
 
 def test_the_command_refuses_an_unknown_direction_in_one_line(tmp_path, command):
     answer = command("--store", str(tmp_path / "study.h5"), "--directions", "filtre")
-    assert answer == (2, "", "error: expected kind to be one of filter, raw, got 'filtre'\n")
+    assert answer == (
+        2,
+        "",
+        "error: expected kind to be one of filter, layer, raw, eigenvector, between, through, pca, got 'filtre'\n",
+    )
