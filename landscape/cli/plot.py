@@ -45,6 +45,9 @@ def plot(
     ] = None,
     dpi: Annotated[int, typer.Option("--dpi", min=30, max=2400, help="Dots per inch of a .png.")] = 300,
     value: Annotated[str, typer.Option("--value", help="Value of the surfaces: loss, or a metric by name.")] = "loss",
+    band: Annotated[
+        str, typer.Option(metavar="range|sd", help="Of lines of several seeds: smallest to largest, or mean ± sd.")
+    ] = "range",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Draw what a store holds, several checkpoints on one scale.
@@ -63,7 +66,8 @@ def plot(
     with Store.read(store) as opened:
         drawn = kind or _fitting(opened, names)
         if drawn in (Kind.CURVE, Kind.CONTOUR, Kind.RELIEF):
-            data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value)
+            more = {"band": band} if drawn is Kind.CURVE else {}
+            data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value, **more)
         elif drawn is Kind.SCORES:
             tables = [name for name in names if name in opened.names("comparisons")]
             if len(tables) > 1:
@@ -88,10 +92,11 @@ def plot(
 def _fitting(store: object, names: list[str]) -> Kind:
     """The kind for these surfaces, or for what the store holds."""
     from landscape.errors import InvalidArgument
+    from landscape.plots.prepare_places import expanded
     from landscape.store import Store
 
     assert isinstance(store, Store)
-    surfaces = names or store.names("surfaces")
+    surfaces = expanded(store, names) or store.names("surfaces")
     if surfaces:
         return Kind.CONTOUR if any(len(store.surface(name).shape) == 2 for name in surfaces) else Kind.CURVE
     for kind, group in (

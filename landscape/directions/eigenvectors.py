@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from landscape.blocks import mask_of
 from landscape.curvature.power import MAX_PRODUCTS, TOLERANCE, Eigenpair, power_iteration
@@ -205,7 +206,7 @@ def _solved(
     return {one: _with_vector(pair, _spread(pair.vector, inside, size)) for one, pair in found.items()}
 
 
-def _spread(v: Vector, inside: torch.Tensor, size: int) -> Vector:
+def _spread(v: Tensor, inside: Tensor, size: int) -> Tensor:
     full = v.new_zeros(size)
     full[inside] = v
     return full
@@ -215,7 +216,7 @@ def _negated(pair: Eigenpair) -> Eigenpair:
     return Eigenpair(-pair.value, pair.vector, pair.residual, pair.products, pair.converged)
 
 
-def _with_vector(pair: Eigenpair, vector: Vector) -> Eigenpair:
+def _with_vector(pair: Eigenpair, vector: Tensor) -> Eigenpair:
     return Eigenpair(pair.value, vector, pair.residual, pair.products, pair.converged)
 
 

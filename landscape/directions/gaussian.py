@@ -69,7 +69,7 @@ def draw_direction(
             raise InvalidArgument(f"expected {name} to be one of {', '.join(known)}, got {value!r}")
     if seed < 0:
         raise InvalidArgument(f"expected a direction seed of at least 0, got {seed}")
-    inside = None if block is None else layout.unflatten(mask_of(layout, block))
+    inside = None if block is None else layout.unflatten(mask_of(layout, block).float())
     generator = np.random.default_rng([seed, 0 if orthogonal_to is None else 1])
     direction: Named = {}
     skipped = 0
@@ -80,7 +80,7 @@ def draw_direction(
             raise InvalidArgument(f"expected finite weights to draw directions around, got NaN or infinity in {name}")
         moving = _moving(layout, name, untouched)
         if inside is not None:
-            moving &= inside[name]  # free rows alone: frozen ones are False there
+            moving &= inside[name] > 0  # free rows alone: frozen ones are False there
         if len(shape) < 2 and one_dimensional == "zero":
             moving[...] = False
         whole = kind == "layer"

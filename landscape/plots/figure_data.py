@@ -15,16 +15,51 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """A named point of a picture."""
+
+    x: float
+    y: float  # in a panel beta; on a line the loss, as drawn
+    label: str
+    text: str  # what to show beside it
+    above: bool = True  # whether the label stands above the point or below
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A training's path in a panel."""
+
+    x: Floats  # (checkpoints,)
+    y: Floats
+    labels: tuple[Spot, ...]  # those that carry a label, the epoch
+    texts: tuple[str, ...]  # what to show beside each checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierMark:
+    """The straight line between the losses of two checkpoints, and the height of a curve over it. As drawn."""
+
+    x: Floats
+    y: Floats
+    at: float  # alpha of the height
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One surface in 1D, or a cut through one in 2D."""
 
     label: str
     x: Floats  # (points,) measured points only, ascending
     y: Floats  # (points,) as drawn; NaN where the value is not finite
-    low: Floats | None  # (points,) as drawn: the 95 % band, None where no standard error was measured
+    low: Floats | None  # (points,) as drawn: the 95 % band or that of seeds, None where there is neither
     high: Floats | None
     values: Floats  # (points,) raw
     holes: Floats  # (holes,) alpha of the points that are not finite
+    spots: tuple[Spot, ...] = ()
+    barrier: BarrierMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +87,8 @@ class Panel:
     holes: Floats  # (points, 2) measured, and the answer was a NaN or an infinity
     centre: tuple[float, float] | None  # (0, 0), None if outside the axes
     centre_height: float  # as drawn; NaN if unknown
+    spots: tuple[Spot, ...] = ()
+    trail: Trail | None = None
 
 
 @dataclass(frozen=True, slots=True)

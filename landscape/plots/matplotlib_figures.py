@@ -21,6 +21,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape.plots.figure_data import CurveData, MarksData, MarksPanel, Panel, SurfacesData
 from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, value_axis
+from landscape.plots.matplotlib_places import draw_line_places, draw_places, places_in
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
@@ -62,6 +63,8 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
         axes.set_xlabel(data.x_label)
         value_axis(axes, data.scale, "y")
         axes.margins(x=0)
+        for index, line in enumerate(data.lines):
+            draw_line_places(axes, line, style.colour(index), style, named=index == 0)
         if len(data.lines) > 1:
             figure.legend(loc="outside upper center", ncols=2)
         else:
@@ -112,6 +115,7 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
             heights,
             levels=data.scale.levels,
             colors="black",
+            linestyles="solid",
             linewidths=0.3,
             alpha=0.5,
             zorder=2,
@@ -123,11 +127,12 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
                 heights,
                 levels=[at for at, _ in data.line_labels],
                 colors="white",
+                linestyles="solid",
                 linewidths=0.7,
                 zorder=3,
             )
             texts = axes.clabel(labelled, fmt=dict(data.line_labels), fontsize=style.size - 1, inline=False)
-            _keep_apart(axes, texts, [panel.centre] if panel.centre else [])
+            _keep_apart(axes, texts, places_in(panel))
     if panel.measured is not None:
         axes.plot(*panel.measured.T, ".", color="white", markersize=1.2, markeredgewidth=0, zorder=4)
     if len(panel.holes):
@@ -143,6 +148,7 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
             zorder=5,
             clip_on=False,
         )
+    draw_places(axes, panel, style)
     axes.locator_params(nbins=5)
     axes.set_title(f"{panel.title}\n", fontweight="bold")
     axes.annotate(panel.subtitle, (0.5, 1.0), (0, 4), "axes fraction", "offset points", ha="center", va="bottom")

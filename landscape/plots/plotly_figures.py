@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
+from landscape.plots.plotly_places import add_line_places, add_places
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
@@ -58,6 +59,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
                 hovertext="not finite",
                 hoverinfo="text+x",
             )
+        add_line_places(figure, line, colour)
     if data.has_centre:
         figure.add_vline(0.0, line={"color": "#999999", "width": 1})
     figure.update_xaxes(title_text=data.x_label)
@@ -117,6 +119,7 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
                 marker={"symbol": "cross", "size": 11, "color": "white", "line": {"color": "black", "width": 1}},
                 **place,
             )
+        add_places(figure, panel, place)
         figure.update_xaxes(
             title_text=data.x_label, range=[panel.alpha[0], panel.alpha[-1]], constrain="domain", **place
         )

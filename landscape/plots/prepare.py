@@ -6,6 +6,7 @@ order wanted; none means all that fit. What else a store holds is prepared by `p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,19 @@ from landscape.plots.prepare_marks import (
     prepare_scores,
     prepare_sharpness,
     prepare_spectrum,
+)
+from landscape.plots.prepare_places import (
+    Band,
+    band_note,
+    band_of,
+    barrier_on,
+    direction_note,
+    expanded,
+    families,
+    spots_in,
+    spots_on,
+    trail_of,
+    trajectory_on,
 )
 from landscape.plots.prepare_spectra import prepare_density, prepare_mass, prepare_subsets, prepare_trace
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
@@ -42,43 +56,40 @@ __all__ = [
 ]
 
 LONGEST = 36  # characters of a name over a panel
-DIRECTIONS = {"filter": "filter-normalised (1 is the norm of each filter)", "raw": "raw Gaussian"}
+RANDOM = ("filter", "layer", "raw")
 UNITS = {"rise": "rise of the loss", "standard_error": "standard error"}
 
 
-def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss") -> CurveData:
+def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss", band: Band = "range") -> CurveData:
     """Lines over alpha, several checkpoints in one panel. A surface in 2D is cut where beta is nearest to 0.
 
-    The band is 1.96 standard errors of the difference from the centre, paired over units, where it was measured.
+    The band is 1.96 standard errors of the difference from the centre, paired over units, where it was measured. Lines
+    of several seeds that belong together are drawn as their mean; `band` is then "range", from the smallest to the
+    largest, or "sd", a standard deviation to either side.
     """
     surfaces = _surfaces(store, names, value, dimensions=(1, 2))
-    cuts = [_cut(surface, value) for surface in surfaces]
-    notes = _notes(surfaces)
-    reaches = []
-    for _, values, errors, _ in cuts:
-        reach = np.zeros_like(values) if errors is None else np.where(np.isfinite(errors), errors * INTERVAL, 0.0)
-        reaches.append(reach)
-    bounds = [
-        side
-        for (_, values, _, _), reach in zip(cuts, reaches, strict=True)
-        for side in (values - reach, values + reach)
-    ]
-    scale = scale_of(_named(value), *bounds)
+    kin = families(surfaces)
+    cuts = [_cut(family[0], value) if len(family) == 1 else (*band_of(family, value, band), None) for family in kin]
+    notes = _notes(kin)
+    scale = scale_of(_named(value), *[side for cut in cuts for side in cut[1:4] if side is not None])
     lines = []
-    for surface, label, (x, values, errors, beta), reach in zip(
-        surfaces, _labels(surfaces), cuts, reaches, strict=True
-    ):
+    for family, label, (x, values, lowest, highest, beta) in zip(kin, _labels(kin), cuts, strict=True):
+        surface = family[0]
         if beta is not None:
             notes.append(f"{label}: cut at beta = {short(beta)}")
-        low, high = (None, None) if errors is None else (scale.drawn(values - reach), scale.drawn(values + reach))
+        low, high = (None if side is None else scale.drawn(side) for side in (lowest, highest))
         holes = x[~np.isfinite(values)]
         if len(holes):
             notes.append(f"{label}: {len(holes)} of {len(x)} points not finite (×)")
         if len(x) < len(surface.alpha):
             notes.append(f"{label}: {len(x)} of {len(surface.alpha)} points measured so far")
-        lines.append(Line(label, x, scale.drawn(values), low, high, values, holes))
-    if any(line.low is not None for line in lines):
+        barrier, told = barrier_on(surface, scale, value) or (None, "")
+        notes += [told] if told else []
+        spots = spots_on(surface, scale, value)
+        lines.append(Line(label, x, scale.drawn(values), low, high, values, holes, spots, barrier))
+    if any(line.low is not None and len(family) == 1 for line, family in zip(lines, kin, strict=True)):
         notes.append("bands: 95 % intervals of the difference from the centre, paired over units")
+    notes += dict.fromkeys(band_note(family, band) for family in kin if len(family) > 1)
     has_centre = any(surface.alpha[0] <= 0 <= surface.alpha[-1] for surface in surfaces)
     return CurveData("alpha", scale, tuple(lines), has_centre, (*notes, *scale.notes))
 
@@ -96,10 +107,16 @@ def prepare_relief(store: Store, names: Sequence[str] = (), *, value: str = "los
 def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: str, cross: str) -> SurfacesData:
     surfaces = _surfaces(store, names, value, dimensions=(2,))
     scale = scale_of(_named(value), *[_measured(surface, value) for surface in surfaces])
-    notes = _notes(surfaces)
+    alone = [[surface] for surface in surfaces]
+    notes = _notes(alone, store)
     panels = []
-    for surface, label in zip(surfaces, _labels(surfaces), strict=True):
+    for surface, label in zip(surfaces, _labels(alone), strict=True):
         panel = _panel(surface, label, value, store.checkpoint(surface.checkpoint), scale)
+        path = trajectory_on(store, surface)
+        trail = None if path is None else trail_of(path, surface)
+        panel = replace(panel, spots=spots_in(surface), trail=trail)
+        beside = [f"{spot.label}: {spot.text}" for spot in panel.spots if "outside" in spot.text]
+        notes += beside
         if panel.measured is not None:
             count, size = len(panel.measured), surface.status.size
             notes.append(f"{label}: {count:,} of {size:,} points measured so far{dots}, linear in between")
@@ -158,8 +175,8 @@ def _between(surface: Surface, heights: Floats, done: Any) -> Floats:
     return filled
 
 
-def _cut(surface: Surface, value: str) -> tuple[Floats, Floats, Floats | None, float | None]:
-    """The measured alphas, the raw values and standard errors there, and the beta of the cut (None in 1D)."""
+def _cut(surface: Surface, value: str) -> tuple[Floats, Floats, Floats | None, Floats | None, float | None]:
+    """The measured alphas, the raw values there, the ends of their intervals, and the beta of the cut (None in 1D)."""
     values, status = np.asarray(surface.values[value]), surface.status
     errors = surface.values.get("standard_error") if value in ("loss", "rise") else None
     beta = None
@@ -168,10 +185,15 @@ def _cut(surface: Surface, value: str) -> tuple[Floats, Floats, Floats | None, f
         values, status, beta = values[:, nearest], status[:, nearest], float(surface.beta[nearest])
         errors = None if errors is None else errors[:, nearest]
     done = status != Status.PENDING
-    return surface.alpha[done], values[done], None if errors is None else errors[done], beta
+    values = values[done]
+    if errors is None:
+        return surface.alpha[done], values, None, None, beta
+    reach = np.where(np.isfinite(errors[done]), errors[done] * INTERVAL, 0.0)
+    return surface.alpha[done], values, values - reach, values + reach, beta
 
 
 def _surfaces(store: Store, names: Sequence[str], value: str, *, dimensions: tuple[int, ...]) -> list[Surface]:
+    names = expanded(store, names)
     if not names:
         every = [store.surface(name) for name in store.names("surfaces")]
         chosen = [surface for surface in every if len(surface.shape) == dimensions[0]]
@@ -218,29 +240,34 @@ def _at_centre(surface: Surface, value: str, checkpoint: Checkpoint) -> float:
     return float(recorded.get(value.lower(), np.nan))
 
 
-def _labels(surfaces: Sequence[Surface]) -> list[str]:
-    names = [surface.checkpoint for surface in surfaces], [surface.name for surface in surfaces]
-    return distinct_labels(*names, longest=LONGEST)
+def _labels(kin: Sequence[Sequence[Surface]]) -> list[str]:
+    firsts = [family[0] for family in kin]
+    own = [one.group if len(family) > 1 else one.name for one, family in zip(firsts, kin, strict=True)]
+    return distinct_labels([surface.checkpoint for surface in firsts], own, longest=LONGEST)
 
 
 def _named(value: str) -> str:
     return UNITS.get(value, value)
 
 
-def _notes(surfaces: Sequence[Surface]) -> list[str]:
-    """How the directions were drawn, and what keeps the pictures from being compared."""
-    kinds = [(_drawn(surface.x), None if surface.y is None else _drawn(surface.y)) for surface in surfaces]
-    first = surfaces[0].x
-    if any(surface.x.kind == "imported" for surface in surfaces):
+def _notes(kin: Sequence[Sequence[Surface]], store: Store | None = None) -> list[str]:
+    """What the directions are, and what keeps the pictures from being compared."""
+    kinds = [[(_drawn(one.x), None if one.y is None else _drawn(one.y)) for one in family] for family in kin]
+    firsts = [family[0] for family in kin]
+    if any(surface.x.kind == "imported" for surface in firsts):
         return ["imported: how its directions were drawn is not known"]
-    if len(set(kinds)) > 1:
+    if any(surface.x.kind not in RANDOM for surface in firsts):  # each has directions of its own
+        paths = [None if store is None else trajectory_on(store, surface) for surface in firsts]
+        told = [direction_note(surface, path) for surface, path in zip(firsts, paths, strict=True)]
+        labels = [f"{label}: " if len(set(told)) > 1 else "" for label in _labels(kin)]
+        return list(dict.fromkeys(f"{label}{note}" for label, note in zip(labels, told, strict=True)))
+    if any(sorted(kind, key=str) != sorted(kinds[0], key=str) for kind in kinds):
         return ["directions differ in kind or seed between surfaces: the pictures are not paired"]
-    second = surfaces[0].y
-    if second is None:
-        return [f"direction: {first.kind}, seed {first.seed}"]
-    seeds = f"seed {first.seed}" if second.seed == first.seed else f"seeds {first.seed} and {second.seed}"
-    return [f"directions: {DIRECTIONS.get(first.kind, first.kind)}, {seeds}"]
+    if len(kin[0]) > 1:
+        seeds = ", ".join(str(surface.x.seed) for surface in kin[0])
+        return [f"{direction_note(firsts[0]).rpartition(', seed')[0]}, seeds {seeds}"]
+    return [direction_note(firsts[0])]
 
 
-def _drawn(direction: Direction) -> tuple[str, int]:
-    return direction.kind, direction.seed
+def _drawn(direction: Direction) -> tuple[str, int, str]:
+    return direction.kind, direction.seed, str(direction.policy.get("block", ""))

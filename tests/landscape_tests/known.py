@@ -179,6 +179,16 @@ def partial_network(*, users: int | None = None, split: str = "train", seed: int
     return reduced
 
 
+def second_network(*, users: int | None = None) -> ModelObjective:
+    """The small network with other weights, for the way to another checkpoint."""
+    return partial_network(users=users, seed=1)
+
+
+def third_network(*, users: int | None = None) -> ModelObjective:
+    """And with others again."""
+    return partial_network(users=users, seed=2)
+
+
 def drifting_network(*, users: int | None = None) -> ModelObjective:
     """One name for two sets of weights: those of the environment's variable NETWORK_SEED."""
     return partial_network(users=users, seed=int(os.environ["NETWORK_SEED"]))

@@ -4,13 +4,16 @@ import dataclasses
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from landscape_tests.known import small_network
 
+from landscape.blocks import mask_of
 from landscape.directions import draw_direction, draw_plane, redraw
 from landscape.errors import InvalidArgument, StoreMismatch
 from landscape.parameters import Layout, content_hash
 
-KINDS = ["filter", "raw"]
+KINDS = ["filter", "layer", "raw"]
 MATRIX = {"matrix": torch.randn(300, 200, generator=torch.Generator().manual_seed(1))}
 
 
@@ -85,10 +88,107 @@ def test_biases_stay_move_at_random_or_move_by_their_norm(kind):
     }
     assert not draws["zero"]["scores.bias"].any()
     assert draws["random"]["scores.bias"].all()
-    if kind == "filter":
+    if kind != "raw":
         wanted = float(objective.weights["scores.bias"].norm())
         assert float(draws["normalised"]["scores.bias"].norm()) == pytest.approx(wanted, rel=1e-13)
     assert torch.equal(draws["zero"]["hidden.weight"], draws["random"]["hidden.weight"])
+
+
+@pytest.mark.parametrize("untouched", ["move", "zero"])
+def test_every_layer_has_the_norm_of_what_moves_of_it(untouched):
+    objective = small_network()
+    objective.weights["embedding.weight"][0] = 7.0  # a padding row as other tools leave it: no free coordinate
+    still = [0] if untouched == "move" else [0, 8]
+    plane = draw_plane(objective.layout, objective.weights, kind="layer", seed=1, untouched=untouched,
+                       one_dimensional="normalised")  # fmt: skip
+    for direction, _ in plane:
+        for name, tensor in objective.weights.items():
+            wanted = tensor.clone()
+            if name == "embedding.weight":
+                wanted[still] = 0
+            assert float(direction[name].norm()) == pytest.approx(float(wanted.norm()), rel=1e-13)
+    x, y = (direction for direction, _ in plane)
+    assert max(abs(float((x[name] * y[name]).sum())) for name in x) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("block", ["hidden", "rows:untouched", "*.weight"])
+def test_of_a_block_only_that_block_moves_with_the_numbers_it_has_in_the_whole(kind, block):
+    objective = small_network()
+    mask = mask_of(objective.layout, block)
+    whole, _ = draw_direction(objective.layout, objective.weights, kind=kind, seed=3)
+    (x, first), (y, second) = draw_plane(objective.layout, objective.weights, kind=kind, seed=3, block=block)
+    for direction in (x, y):
+        assert not objective.layout.flatten(direction)[~mask].any()
+    assert abs(second.cosine) < 1e-10
+    assert first.policy["block"] == block
+    moved = objective.layout.flatten(x) != 0
+    ratio = objective.layout.flatten(x)[moved] / objective.layout.flatten(whole)[moved]
+    if kind != "layer":  # whose norm is that of the rows that move
+        assert torch.allclose(ratio, torch.ones_like(ratio), rtol=1e-12)
+    again = redraw(first, objective.layout, objective.weights)
+    assert content_hash(again) == content_hash(x)
+    redraw(second, objective.layout, objective.weights, orthogonal_to=again)
+
+
+def test_a_block_of_gains_and_biases_moves_only_if_they_may():
+    objective = small_network()
+    with pytest.raises(InvalidArgument, match="block norm"):
+        draw_direction(objective.layout, objective.weights, block="norm")
+    moving, _ = draw_direction(objective.layout, objective.weights, block="norm", one_dimensional="normalised")
+    assert moving["norm.weight"].all()
+    with pytest.raises(InvalidArgument, match="expected a block"):
+        draw_direction(objective.layout, objective.weights, block="attention")
+
+
+@st.composite
+def layouts(draw):
+    """Shapes, the rows frozen in each, and a seed of entries."""
+    count = draw(st.integers(1, 4))
+    shapes = {f"t{k}": draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)) for k in range(count)}
+    frozen = {name: sorted(draw(st.sets(st.integers(0, shape[0] - 1)))) for name, shape in shapes.items()}
+    return shapes, frozen, draw(st.integers(0, 99))
+
+
+@given(
+    layouts(),
+    st.sampled_from(KINDS),
+    st.sampled_from(["zero", "random", "normalised"]),
+    st.integers(0, 5),
+)
+def test_norms_and_cosine_are_exact_whatever_the_layout(drawn, kind, one_dimensional, seed):
+    shapes, frozen, entries = drawn
+    generator = torch.Generator().manual_seed(entries)
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    rows = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in frozen.items()}
+    layout = Layout({name: tensor.shape for name, tensor in weights.items()}, rows)
+    try:
+        (x, _), (y, record) = draw_plane(layout, weights, kind=kind, seed=seed, one_dimensional=one_dimensional)
+    except InvalidArgument as refused:
+        assert "moves something" in str(refused)  # noqa: PT017
+        return
+    skipped = 0
+    for name, tensor in weights.items():
+        free = torch.ones_like(tensor, dtype=torch.bool)
+        free[layout.frozen_rows[name]] = False
+        whole = tensor.dim() < 2 or kind == "layer"
+        free, own, first, second = (
+            each.double().reshape(1 if whole else len(each), -1) for each in (free, tensor * free, x[name], y[name])
+        )
+        assert not first[free == 0].any()
+        assert not second[free == 0].any()
+        if kind == "raw" or (tensor.dim() < 2 and one_dimensional != "normalised"):
+            continue
+        single = free.sum(dim=1) == 1
+        skipped += int(single.sum())
+        assert torch.allclose(first.norm(dim=1), own.norm(dim=1), rtol=1e-12)
+        assert torch.allclose(second.norm(dim=1)[~single], own.norm(dim=1)[~single], rtol=1e-12)
+        assert not second[single].any()
+        products = (first * second).sum(dim=1) / own.norm(dim=1).clamp_min(1e-30) ** 2
+        assert products.abs().max() < 1e-10
+    assert abs(record.cosine) < 1e-9
+    if one_dimensional == "normalised" and kind != "raw":
+        assert record.skipped_filters == skipped
 
 
 def test_a_zero_row_of_the_model_stays_zero_and_spoils_nothing():
