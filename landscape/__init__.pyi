@@ -1,4 +1,5 @@
 from . import plots as plots
+from .barrier import barrier_of as barrier_of
 from .batches import Batch as Batch
 from .curvature.coordinates import hessian_in as hessian_in
 from .curvature.density import density_of as density_of
@@ -24,6 +25,9 @@ from .describe import provenance as provenance
 from .directions import draw_direction as draw_direction
 from .directions import draw_plane as draw_plane
 from .directions import redraw as redraw
+from .directions.between import line_between as line_between
+from .directions.between import plane_through as plane_through
+from .directions.eigenvectors import plane_of_eigenvectors as plane_of_eigenvectors
 from .doctor import diagnose as diagnose
 from .errors import LandscapeError as LandscapeError
 from .estimates import smoothed as smoothed
@@ -43,12 +47,15 @@ from .records import BlockMass as BlockMass
 from .records import Checkpoint as Checkpoint
 from .records import Direction as Direction
 from .records import Eigenpairs as Eigenpairs
+from .records import Mark as Mark
+from .records import Plane as Plane
 from .records import Provenance as Provenance
 from .records import SharpnessMeasure as SharpnessMeasure
 from .records import SharpnessReport as SharpnessReport
 from .records import Status as Status
 from .records import Surface as Surface
 from .records import Table as Table
+from .records import Trajectory as Trajectory
 from .sharpness.average_case import average_case_sharpness as average_case_sharpness
 from .sharpness.summary import sharpness_report as sharpness_report
 from .sharpness.worst_case import sam_sharpness as sam_sharpness
@@ -58,3 +65,6 @@ from .spectra import Trace as Trace
 from .store import Store as Store
 from .surface.resume import compute_surface as compute_surface
 from .targets import load_objective as load_objective
+from .targets import load_weights as load_weights
+from .trajectory import plane_of as plane_of
+from .trajectory import trajectory_of as trajectory_of

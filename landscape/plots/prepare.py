@@ -21,7 +21,6 @@ from landscape.plots.prepare_marks import (
     prepare_spectrum,
 )
 from landscape.plots.prepare_places import (
-    Band,
     band_note,
     band_of,
     barrier_on,
@@ -60,7 +59,7 @@ RANDOM = ("filter", "layer", "raw")
 UNITS = {"rise": "rise of the loss", "standard_error": "standard error"}
 
 
-def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss", band: Band = "range") -> CurveData:
+def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss", band: str = "range") -> CurveData:
     """Lines over alpha, several checkpoints in one panel. A surface in 2D is cut where beta is nearest to 0.
 
     The band is 1.96 standard errors of the difference from the centre, paired over units, where it was measured. Lines

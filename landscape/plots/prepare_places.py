@@ -5,7 +5,6 @@ either side.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from landscape.plots.scale import Scale, short
 from landscape.records import Direction, Status, Surface, Trajectory
 from landscape.store import Store
 
-Band = Literal["range", "sd"]
-BANDS: tuple[Band, ...] = ("range", "sd")
+BANDS = ("range", "sd")
 NEAREST = 0.13  # of the axes, between two epochs with a label
 WIDE = 0.4  # of the axes, a name beside which another one stands on the other side of its point
 UPPER = 0.85  # of a panel's height: labels of points above it stand below them
@@ -49,7 +47,7 @@ def expanded(store: Store, names: Sequence[str]) -> list[str]:
     return [one for name in names for one in ([name] if name in there else members.get(name, [name]))]
 
 
-def band_of(family: Sequence[Surface], value: str, band: Band = "range") -> tuple[Floats, Floats, Floats, Floats]:
+def band_of(family: Sequence[Surface], value: str, band: str = "range") -> tuple[Floats, Floats, Floats, Floats]:
     """(alpha, mean, low, high) over the seeds, at the points that all of them have measured.
 
     NaN where a value is not finite. Raises InvalidArgument for lines that cannot stand in one band.
@@ -70,7 +68,7 @@ def band_of(family: Sequence[Surface], value: str, band: Band = "range") -> tupl
     return first.alpha[done], mean, values.min(axis=0), values.max(axis=0)
 
 
-def band_note(family: Sequence[Surface], band: Band) -> str:
+def band_note(family: Sequence[Surface], band: str) -> str:
     """What a band shows."""
     span = "smallest to largest of" if band == "range" else "one standard deviation to either side over"
     return f"line and band: mean, and {span} {len(family)} seeds of directions"
