@@ -23,7 +23,9 @@ from landscape.curvature.mass import mass_of
 from landscape.curvature.operators import Hessian
 from landscape.curvature.power import power_iteration
 from landscape.curvature.trace import hutch_plus_plus, hutchinson
-from landscape.directions import draw_plane
+from landscape.directions import draw_plane, redraw
+from landscape.directions.between import plane_through
+from landscape.directions.eigenvectors import plane_of_eigenvectors
 from landscape.estimates import moments, smoothed
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
@@ -33,6 +35,7 @@ from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.worst_case import sam_sharpness
 from landscape.store import Store
 from landscape.surface.resume import compute_surface
+from landscape.trajectory import trajectory_of
 
 Error = tuple[str, float, float]  # what is compared, the error found, its limit
 
@@ -55,7 +58,7 @@ class Check:
 def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
-    own = (_surface, _quadratic_curvature, _spectra, _network_curvature, _estimates, _sharpness)
+    own = (_surface, _directions, _quadratic_curvature, _spectra, _network_curvature, _estimates, _sharpness)
     for group in (*own, any_model, bowl_measures, files):
         try:
             checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
@@ -63,6 +66,33 @@ def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
             name = group.__name__.strip("_").replace("_", " ")
             checks.append(Check(name, float("nan"), 0.0, f"{type(problem).__name__}: {problem}"))
     return checks
+
+
+def _directions(device: torch.device) -> Iterator[Error]:
+    """Checkpoints at their coordinates, PCA against a dense SVD, an eigenvector against a dense one."""
+    objective, A, _ = _quadratic(device)
+    generator = torch.Generator().manual_seed(1)
+    flat = objective.layout.flatten
+    w = flat(objective.weights).cpu()
+    rows = torch.randn(6, len(w), generator=generator, dtype=torch.float64).to(torch.float32).double()
+    path = [moved(objective.weights, [(1.0, objective.layout.unflatten(row.to(device)))]) for row in rows]
+    plane = plane_through(objective, path[0], path[1])
+    assert plane.y is not None
+    x = redraw(plane.x, objective.layout, objective.weights)
+    y = redraw(plane.y, objective.layout, objective.weights, orthogonal_to=x)
+    off = max(
+        float((mark.alpha * flat(x) + mark.beta * flat(y) - row).norm() / row.norm())
+        for mark, row in zip(plane.marks[1:], rows, strict=False)
+    )
+    yield "three checkpoints at their coordinates", off, 1e-6
+    left, singular, _ = np.linalg.svd(rows.numpy(), full_matrices=False)
+    found = trajectory_of(objective, path, name="path", held=2)
+    dense = np.abs(left[:, :2] * singular[:2])
+    yield "path by PCA against a dense SVD", float(np.abs(np.abs(found.coordinates) - dense).max()), 1e-5
+    along = plane_of_eigenvectors(objective, ["bottom-1"], tolerance=1e-5, max_products=3000).x
+    v = flat(redraw(along, objective.layout, objective.weights))
+    off = 1 - abs(float(v @ torch.linalg.eigh(A.cpu())[1][:, 0]))
+    yield "eigenvector of a quadratic against dense eigh", off, 1e-8
 
 
 class _Bowl(nn.Module):

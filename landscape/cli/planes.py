@@ -61,7 +61,7 @@ class Wanted:
             raise InvalidArgument(f"expected two eigenvectors for a plane, got {', '.join(self.which)}")
         for axis in (self.x, self.y):
             if axis not in (None, ANY):
-                parse_axis(axis)  # type: ignore[arg-type]
+                parse_axis(axis)
         self.each_seed  # noqa: B018 - refuses what is no list of seeds
 
     @property
@@ -104,7 +104,7 @@ class Wanted:
             default = self.points or (LINE_POINTS if self.dimensions == 1 or self.is_drawn else PLANE_POINTS)
             if self.points is None and self.kind == "between" and self.dimensions == 1:
                 default = 31  # a step of .05: both ends are points
-            axes.append(Axis(low, high, default) if text in (None, ANY) else parse_axis(text))  # type: ignore[arg-type]
+            axes.append(Axis(low, high, default) if text in (None, ANY) else parse_axis(text))
         return Grid(axes[0], axes[1] if self.dimensions == 2 else None)
 
 

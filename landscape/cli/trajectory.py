@@ -133,12 +133,11 @@ def _say_cost(objective: "Objective", targets: list[str], points: int, workers: 
         "points": points,
         "seconds": seconds,
         "seconds_a_loss": cost["seconds_a_step"],
-        "vectors_mib": 8 * 6 * objective.layout.size / 2**20,
-        "memory_mib": cost["memory_mib"],
+        "memory_mib": cost["memory_mib"] + 8 * 6 * objective.layout.size / 2**20,  # six vectors
     }
     text = (
         f"{row['name']}: {len(path)} checkpoints and {points:,} points of {row['seconds_a_loss']:.2g} s, "
         f"{seconds:.0f} s, "
-        f"about {row['memory_mib'] + row['vectors_mib']:.0f} MiB"
+        f"about {row['memory_mib']:.0f} MiB"
     )
     emit(as_json, {"dry_run": [row]}, text)

@@ -12,7 +12,7 @@ record says so, with theta and the residual of v.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +44,6 @@ def parse_which(text: str) -> Which:
     raise InvalidArgument(f"expected eigenvectors as top-K or bottom-K, such as top-1,bottom-1, got {text!r}")
 
 
-@on_one_thread
 def plane_of_eigenvectors(
     objective: Objective,
     which: Sequence[str] = ("top-1",),
@@ -71,8 +70,22 @@ def plane_of_eigenvectors(
         NonFiniteProduct: a product held a NaN or an infinity.
     """
     wanted = _parsed(which)
-    settings = {"tolerance": tolerance, "max_products": max_products} | ({} if block is None else {"block": block})
-    pairs = _solved(objective, wanted, seed=seed, advance=advance, **settings)
+    settings: dict[str, Any] = {"tolerance": tolerance, "max_products": max_products}
+    settings |= {} if block is None else {"block": block}
+    solve = _solved if objective.layout.size <= LARGEST_KEPT else on_one_thread(_solved)  # only what is solved again
+    pairs = solve(objective, wanted, seed=seed, advance=advance, **settings)
+    return _plane_of(objective, pairs, wanted, settings, seed)
+
+
+@on_one_thread
+def _plane_of(
+    objective: Objective,
+    pairs: Mapping[Which, Eigenpair],
+    wanted: Sequence[Which],
+    settings: Mapping[str, Any],
+    seed: int,
+) -> Plane:
+    """The records of these pairs, the second orthogonal to the first."""
     records: list[Direction] = []
     first: Vector | None = None
     for one in wanted:
