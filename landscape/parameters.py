@@ -6,7 +6,7 @@ output channel of a convolution, a row of an embedding table (Li et al. 2018).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -67,12 +67,14 @@ class Layout:
 
     def flatten(self, params: Params, *, dtype: torch.dtype = torch.float64) -> Vector:
         """The free coordinates as one vector, in the layout's order. One copy."""
+        return torch.cat([piece.to(dtype) for piece in self.pieces(params)])
+
+    def pieces(self, params: Params) -> Iterator[Tensor]:
+        """The free coordinates tensor by tensor, each flat and in its own precision: `flatten` without the vector."""
         self._check(params)
-        pieces = []
         for name in self.shapes:
             tensor = params[name].detach()
-            pieces.append((tensor[self._free[name].to(tensor.device)] if name in self._free else tensor).reshape(-1))
-        return torch.cat([piece.to(dtype) for piece in pieces])
+            yield (tensor[self._free[name].to(tensor.device)] if name in self._free else tensor).reshape(-1)
 
     def unflatten(self, vector: Vector, *, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Named tensors from a vector, zero in the frozen rows: right for directions and tangents, not for weights."""

@@ -96,16 +96,16 @@ def trajectory_of(
         # both as an array of (checkpoints, 2); the first checkpoint gets no negative coordinate
         coefficients = vectors[:, :2] / np.sqrt(values[:2]) * np.where(vectors[0, :2] < 0, -1.0, 1.0)
         raw = torch.zeros(2, layout.size, dtype=torch.float64)
-        origin = layout.flatten(objective.weights).cpu()
         for source, both in zip(sources, coefficients, strict=True):
-            there = layout.flatten(source.load()).cpu()
+            params = source.load()
             for flat, c in zip(raw, both.tolist(), strict=True):
-                add_difference(flat, there, origin, c)
+                add_difference(flat, layout, params, objective.weights, c)
             advance(1)
         x, x_record = combination(layout, "pca", raw[0], sources, hashes, coefficients[:, 0].tolist(), norm=1.0)
         y, y_record = combination(
             layout, "pca", raw[1], sources, hashes, coefficients[:, 1].tolist(), norm=1.0, first=x
         )
+        del raw
         rows = []
         for source in sources:
             params = source.load()

@@ -62,7 +62,8 @@ class Wanted:
         for axis in (self.x, self.y):
             if axis not in (None, ANY):
                 parse_axis(axis)
-        self.each_seed  # noqa: B018 - refuses what is no list of seeds
+        if self.seeds is not None:
+            parse_seeds(self.seeds)
 
     @property
     def is_drawn(self) -> bool:
@@ -87,15 +88,7 @@ class Wanted:
     @property
     def each_seed(self) -> tuple[int, ...]:
         """Of `--seeds`; empty without."""
-        if self.seeds is None:
-            return ()
-        try:
-            found = tuple(int(part) for part in self.seeds.split(",") if part.strip())
-        except ValueError:
-            found = ()
-        if not found or min(found) < 0 or len(set(found)) < len(found):
-            raise InvalidArgument(f"expected different seeds separated by commas for --seeds, got {self.seeds!r}")
-        return found
+        return () if self.seeds is None else parse_seeds(self.seeds)
 
     def grid(self, bounds: Sequence[tuple[float, float]] = ((-1.0, 1.0), (-1.0, 1.0))) -> Grid:
         """The axes given, and those within these bounds where none were."""
@@ -106,6 +99,17 @@ class Wanted:
                 default = 31  # a step of .05: both ends are points
             axes.append(Axis(low, high, default) if text in (None, ANY) else parse_axis(text))
         return Grid(axes[0], axes[1] if self.dimensions == 2 else None)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read "0,1,2"; InvalidArgument for anything but different whole numbers from 0."""
+    try:
+        found = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = ()
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise InvalidArgument(f"expected different seeds separated by commas for --seeds, got {text!r}")
+    return found
 
 
 def plane_and_grid(

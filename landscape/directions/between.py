@@ -23,6 +23,7 @@ from landscape.targets import load_weights
 
 KINDS = ("between", "through", "pca")
 LARGEST_KEPT = 10_000_000  # coordinates of a vector that a store keeps: 40 MB, and every change of a store copies it
+SLICE = 1 << 24  # entries that are subtracted at once
 PARALLEL = 1e-7  # a second direction shorter than this share of the vector it came from is rounding
 
 
@@ -131,7 +132,7 @@ def place_of(m: Vector, x: Vector, y: Vector | None) -> tuple[tuple[float, float
     for _ in range(2):
         step = np.linalg.solve(gram, np.array([float(a @ rest) for a in directions]))
         for length, direction in zip(step, directions, strict=True):
-            rest = rest - direction * float(length)
+            rest = torch.add(rest, direction, alpha=-float(length))
         total += step
     alpha, beta = (*total.tolist(), 0.0)[:2]
     return (alpha, beta), _length(rest) / _length(m)
@@ -176,40 +177,42 @@ def combined(record: Direction, layout: Layout, weights: Params) -> Vector:
         StoreMismatch: a checkpoint holds other weights than it did.
     """
     policy: Mapping[str, Any] = record.policy
-    origin = layout.flatten(weights).cpu()
     flat = torch.zeros(layout.size, dtype=torch.float64)
     for target, expected, c in zip(policy["checkpoints"], policy["hashes"], policy["coefficients"], strict=True):
         params = load_weights(target)
         if (found := content_hash(params)) != expected:
             raise StoreMismatch(f"expected the weights {expected[:12]} in {target}, got {found[:12]}")
-        add_difference(flat, layout.flatten(params).cpu(), origin, c)
+        add_difference(flat, layout, params, weights, c)
     return flat
 
 
-def add_difference(flat: Vector, there: Vector, origin: Vector, coefficient: float) -> None:
-    """Add c (w_i - w) in place: the one way both drawing and redrawing add."""
-    flat += (there - origin) * coefficient
+def add_difference(flat: Vector, layout: Layout, there: Params, origin: Params, coefficient: float) -> None:
+    """Add c (w_i - w) in place, slice by slice: the one way both drawing and redrawing add."""
+    start = 0
+    for one, other in zip(layout.pieces(there), layout.pieces(origin), strict=True):
+        for a, b in zip(one.split(SLICE), other.split(SLICE), strict=True):
+            flat[start : start + len(a)] += (a.cpu().double() - b.cpu().double()) * coefficient
+            start += len(a)
 
 
 def difference(objective: Objective, source: Source, params: Params) -> Vector:
-    """m = w_i - w over the free coordinates, float64 on the CPU; see `flat_of` for errors."""
+    """m = w_i - w over the free coordinates, float64 on the CPU; see `check_layout` for errors."""
+    check_layout(objective.layout, source, params)
     flat = torch.zeros(objective.layout.size, dtype=torch.float64)
-    origin = objective.layout.flatten(objective.weights).cpu()
-    add_difference(flat, flat_of(objective.layout, source, params), origin, 1.0)
+    add_difference(flat, objective.layout, params, objective.weights, 1.0)
     return flat
 
 
-def flat_of(layout: Layout, source: Source, params: Params) -> Vector:
-    """A checkpoint's free coordinates on the CPU; InvalidArgument where its layout is another or it is not finite."""
+def check_layout(layout: Layout, source: Source, params: Params) -> None:
+    """InvalidArgument where a checkpoint's tensors are others than the origin's, or not finite."""
     try:
         if extra := [name for name in params if name not in layout.shapes]:
             raise InvalidArgument(f"expected tensors {', '.join(layout.shapes)}, got also {extra[0]}")
-        flat = layout.flatten(params).cpu()
+        finite = all(bool(torch.isfinite(piece).all()) for piece in layout.pieces(params))
     except InvalidArgument as problem:
         raise InvalidArgument(f"{source.name} has not the shapes of the origin: {problem}") from None
-    if not torch.isfinite(flat).all():
+    if not finite:
         raise InvalidArgument(f"expected finite weights in {source.name}, got NaN or infinity")
-    return flat
 
 
 def loss_of(objective: Objective, params: Params) -> float:

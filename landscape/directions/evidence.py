@@ -64,7 +64,7 @@ def without(flat: Vector, first: Vector) -> Vector:
     """The vector without its part along another; once more for what rounding left ("twice is enough", Parlett 1980)."""
     square = first @ first
     for _ in range(2 if square > 0 else 0):
-        flat = flat - first * ((flat @ first) / square)
+        flat = flat - first * ((flat @ first) / square)  # in this order: stores hold hashes of the result
     return flat
 
 
@@ -126,4 +126,4 @@ def check_same(drawn: Direction, record: Direction, told: str) -> None:
 
 def direction_hash(flat: Vector) -> str:
     """SHA-256 over the float32 values of the free coordinates."""
-    return hashlib.sha256(flat.detach().cpu().to(torch.float32).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(flat.detach().cpu().to(torch.float32).numpy()).hexdigest()

@@ -84,16 +84,17 @@ def draw_direction(
         if len(shape) < 2 and one_dimensional == "zero":
             moving[...] = False
         whole = kind == "layer"
-        filters = _filters(drawn.masked_fill(~moving, 0), whole=whole)
+        filters = _filters(drawn.masked_fill_(~moving, 0), whole=whole)
         if kind != "raw":
             if orthogonal_to is not None and filters.any():
                 first = _filters(orthogonal_to[name].detach().to("cpu", torch.float64), whole=whole)
                 filters, left_out = _orthogonal_filters(filters, first, _filters(moving, whole=whole))
                 skipped += left_out
             if len(shape) >= 2 or one_dimensional == "normalised":
-                own = _filters(origin.masked_fill(~moving, 0), whole=whole)
-                filters = filters * _ratio(_norms(own), _norms(filters))
+                own = _filters(origin if moving.all() else origin.masked_fill(~moving, 0), whole=whole)
+                filters *= _ratio(_norms(own), _norms(filters))
         direction[name] = filters.reshape(shape)
+        del drawn, origin  # before the next ones are made: a table may be most of the model
     flat = layout.flatten(direction)
     other = None if orthogonal_to is None else layout.flatten(orthogonal_to).cpu()
     if kind == "raw" and other is not None:
