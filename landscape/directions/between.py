@@ -190,7 +190,7 @@ def add_difference(flat: Vector, layout: Layout, there: Params, origin: Params, 
     """Add c (w_i - w) in place, slice by slice: the one way both drawing and redrawing add."""
     start = 0
     for one, other in zip(layout.pieces(there), layout.pieces(origin), strict=True):
-        for a, b in zip(one.split(SLICE), other.split(SLICE), strict=True):
+        for a, b in zip(torch.split(one, SLICE), torch.split(other, SLICE), strict=True):
             flat[start : start + len(a)] += (a.cpu().double() - b.cpu().double()) * coefficient
             start += len(a)
 

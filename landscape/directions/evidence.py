@@ -126,4 +126,4 @@ def check_same(drawn: Direction, record: Direction, told: str) -> None:
 
 def direction_hash(flat: Vector) -> str:
     """SHA-256 over the float32 values of the free coordinates."""
-    return hashlib.sha256(flat.detach().cpu().to(torch.float32).numpy()).hexdigest()
+    return hashlib.sha256(flat.detach().cpu().to(torch.float32).numpy().data).hexdigest()
