@@ -5,6 +5,7 @@ each alpha, as both drawing libraries want them.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ class Spot:
     label: str
     text: str  # what to show beside it
     above: bool = True  # whether the label stands above the point or below
+    side: Literal["left", "center", "right"] = "center"  # of the point, on which the label stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class BarrierMark:
     low: float
     high: float
     text: str
+
+    @property
+    def middle(self) -> float:
+        """Half way up, where the text stands."""
+        return (self.low + self.high) / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What lies in a figure for paper beside the surface: named points, a training's path, the barrier of a line."""
 
-import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 
@@ -67,7 +66,7 @@ def draw_line_places(axes: Axes, line: Line, colour: str, style: Style, *, named
     for spot in line.spots:
         axes.plot(spot.x, spot.y, "o", color=colour, markersize=4.5, zorder=4, clip_on=False)
         if named:
-            right = spot.x <= np.mean(axes.get_xlim())
+            right = spot.side == "right"
             axes.annotate(
                 spot.label,
                 (spot.x, spot.y),
@@ -92,7 +91,7 @@ def _draw_barrier(axes: Axes, barrier: BarrierMark, colour: str, style: Style) -
         )
     axes.annotate(
         barrier.text,
-        (barrier.at, (barrier.low + barrier.high) / 2),
+        (barrier.at, barrier.middle),
         (5, 0),
         textcoords="offset points",
         va="center",

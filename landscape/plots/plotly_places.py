@@ -53,9 +53,9 @@ def add_line_places(figure: go.Figure, line: Line, colour: str) -> None:
             hoverinfo="skip", **shared,
         )  # fmt: skip
         figure.add_scatter(
-            x=[barrier.at, barrier.at], y=[barrier.low, barrier.high], mode="lines+text", text=["", barrier.text],
-            textposition="middle right", line={"color": "#555555", "width": 1.5}, hoverinfo="text",
-            hovertext=barrier.text, **shared,
+            x=[barrier.at] * 3, y=[barrier.low, barrier.middle, barrier.high], mode="lines+text",
+            text=["", barrier.text, ""], textposition="middle right", line={"color": "#555555", "width": 1.5},
+            hoverinfo="text", hovertext=barrier.text, **shared,
         )  # fmt: skip
     if line.spots:
         figure.add_scatter(
@@ -63,7 +63,7 @@ def add_line_places(figure: go.Figure, line: Line, colour: str) -> None:
             y=[spot.y for spot in line.spots],
             mode="markers+text",
             text=[spot.label for spot in line.spots],
-            textposition=["top center" if spot.above else "bottom center" for spot in line.spots],
+            textposition=[f"{'top' if spot.above else 'bottom'} {spot.side}" for spot in line.spots],
             hovertext=[f"{spot.label}: {spot.text}" for spot in line.spots],
             hoverinfo="text",
             marker={"color": colour, "size": 9},

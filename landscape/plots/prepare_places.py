@@ -100,6 +100,7 @@ def spots_on(surface: Surface, scale: Scale, value: str) -> tuple[Spot, ...]:
             mark.name,
             _told(mark.loss, mark.outside),
             bool(inner < mark.loss),
+            "right" if mark.alpha <= (surface.alpha[0] + surface.alpha[-1]) / 2 else "left",
         )
         for mark in surface.marks
         if mark.loss is not None

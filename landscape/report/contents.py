@@ -275,6 +275,8 @@ def _family(surface: Surface) -> str:
     assert surface.y is not None
     seeds = dict.fromkeys((surface.x.seed, surface.y.seed))
     kinds = dict.fromkeys((surface.x.kind, surface.y.kind))
+    if surface.x.kind in ("through", "pca"):  # made of checkpoints, drawn from no seed
+        return f"{surface.x.kind}, {surface.name}"
     return f"{' and '.join(kinds)}, seed {' and '.join(map(str, seeds))}"
 
 
