@@ -15,6 +15,7 @@ from landscape.errors import InvalidArgument, StoreMismatch
 from landscape.parameters import content_hash
 
 EXACT = {"tolerance": 1e-6, "max_products": 20_000}
+CLOSE = {"tolerance": 1e-4, "max_products": 2_000}  # a network's products are dearer
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,14 @@ def test_the_kth_from_either_end_is_the_dense_one(known, which, index):
 def test_two_of_a_network_are_orthogonal_and_point_along_its_ends():
     objective = small_network()
     values, vectors = torch.linalg.eigh(dense_hessian(objective))
-    plane = plane_of_eigenvectors(objective, ["top-1", "bottom-1"], **EXACT)
+    plane = plane_of_eigenvectors(objective, ["top-1", "bottom-1"], **CLOSE)
     x = redraw(plane.x, objective.layout, objective.weights)
     y = redraw(plane.y, objective.layout, objective.weights, orthogonal_to=x)
     x, y = objective.layout.flatten(x), objective.layout.flatten(y)
     assert abs(float(x @ y)) < 1e-14
     assert abs(plane.y.cosine) < 1e-14
-    assert abs(float(x @ vectors[:, -1])) == pytest.approx(1, abs=1e-7)
-    assert abs(float(y @ vectors[:, 0])) == pytest.approx(1, abs=1e-7)
+    assert abs(float(x @ vectors[:, -1])) == pytest.approx(1, abs=1e-5)
+    assert abs(float(y @ vectors[:, 0])) == pytest.approx(1, abs=1e-5)
     assert plane.y.policy["value"] == pytest.approx(float(values[0]), rel=1e-6)
 
 
@@ -56,10 +57,10 @@ def test_of_a_block_it_is_that_of_the_blocks_own_part_of_the_hessian():
     objective = small_network()
     inside = mask_of(objective.layout, "hidden")
     values, vectors = torch.linalg.eigh(dense_hessian(objective)[inside][:, inside])
-    plane = plane_of_eigenvectors(objective, ["top-1"], block="hidden", **EXACT)
+    plane = plane_of_eigenvectors(objective, ["top-1"], block="hidden", **CLOSE)
     x = objective.layout.flatten(redraw(plane.x, objective.layout, objective.weights))
     assert not x[~inside].any()
-    assert abs(float(x[inside] @ vectors[:, -1])) == pytest.approx(1, abs=1e-7)
+    assert abs(float(x[inside] @ vectors[:, -1])) == pytest.approx(1, abs=1e-5)
     assert plane.x.policy["value"] == pytest.approx(float(values[-1]), rel=1e-6)
 
 

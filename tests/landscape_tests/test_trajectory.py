@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from landscape_tests.known import quadratic, small_network
 
@@ -67,6 +67,7 @@ def test_distances_residuals_and_losses_are_those_of_the_checkpoints_themselves(
     assert (found.residuals**2).sum() / (found.distances**2).sum() == pytest.approx(1 - found.explained[:2].sum())
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(3, 9), st.integers(1, 4))
 def test_a_path_in_a_plane_has_its_coordinates_and_nothing_outside(seed, points, held):
     known = quadratic()
