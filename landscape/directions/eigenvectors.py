@@ -13,14 +13,16 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.blocks import mask_of
-from landscape.curvature.power import MAX_PRODUCTS, TOLERANCE, Eigenpair, power_iteration
-from landscape.curvature.products import hessian_product
+from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair
+from landscape.curvature.lanczos import lanczos
+from landscape.curvature.operators import Hessian
 from landscape.describe import provenance
 from landscape.directions.between import LARGEST_KEPT
 from landscape.directions.evidence import on_one_thread, settled
@@ -61,7 +63,7 @@ def plane_of_eigenvectors(
         which: one or two of "top-K", "bottom-K".
         seed: of the solver's start.
         tolerance: accepted residual relative to theta.
-        max_products: at most, an eigenvector.
+        max_products: at most, for all of them.
         block: the eigenvectors of this block's own part of the Hessian; of all free coordinates by default.
         advance: told 1 after each product.
 
@@ -186,51 +188,39 @@ def _solved(
     advance: Callable[[int], object],
     block: str | None = None,
 ) -> dict[Which, Eigenpair]:
-    """The pairs, by one power iteration from each end that is wanted deeper than its first."""
-    exact = hessian_product(objective)
-    device = next(iter(objective.weights.values())).device
-    inside = torch.arange(objective.layout.size)
-    if block is not None:
-        inside = mask_of(objective.layout, block).nonzero().squeeze(1)
-    inside = inside.to(device)
-    whole = block is None
+    """The pairs, both ends at once."""
+    hessian = Hessian(objective, block=block)
+    depth = {end: max((k for one, k in wanted if one == end), default=0) for end in ENDS}
+    if max(depth.values()) >= hessian.size:
+        raise InvalidArgument(
+            f"expected eigenvectors below number {hessian.size:,} (the free coordinates), got {max(depth.values())}"
+        )
 
     def product(v: Vector) -> Vector:
-        result = exact(v) if whole else exact(_spread(v, inside, objective.layout.size))[inside]
+        result = hessian(v)
         advance(1)
         return result
 
-    depth = {end: max((k for one, k in wanted if one == end), default=0) for end in ENDS}
-    if max(depth.values()) >= len(inside):
-        raise InvalidArgument(
-            f"expected eigenvectors below number {len(inside):,} (the free coordinates), got {max(depth.values())}"
-        )
-    options: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "max_products": max_products, "device": device}
-    found: dict[Which, Eigenpair] = {}
-    if depth["top"] or depth["bottom"] == 1:
-        pairs = list(power_iteration(product, len(inside), top=max(depth["top"], 1), **options).values())
-        found |= {("top", k): pair for k, pair in enumerate(pairs[:-1], start=1)} | {("bottom", 1): pairs[-1]}
-    if depth["bottom"] > 1:
-        mirrored = power_iteration(lambda v: -product(v), len(inside), top=depth["bottom"], **options)
-        found |= {("bottom", k): _negated(pair) for k, pair in enumerate(list(mirrored.values())[:-1], start=1)}
-    if whole:
+    pairs = lanczos(
+        product, hessian.size, top=depth["top"], bottom=depth["bottom"],
+        seed=seed, tolerance=tolerance, max_products=max_products, device=hessian.device,
+    )  # fmt: skip
+    found = {}
+    for end, first, further in (("top", "lambda_max", "lambda_"), ("bottom", "lambda_min", "lambda_min_")):
+        for k in range(1, depth[end] + 1):
+            found[end, k] = pairs[first if k == 1 else f"{further}{k}"]
+    if block is None:
         return found
-    size = objective.layout.size
-    return {one: _with_vector(pair, _spread(pair.vector, inside, size)) for one, pair in found.items()}
+    inside = mask_of(objective.layout, block).nonzero().squeeze(1).to(hessian.device)
+    return {
+        one: replace(pair, vector=_spread(pair.vector, inside, objective.layout.size)) for one, pair in found.items()
+    }
 
 
 def _spread(v: Tensor, inside: Tensor, size: int) -> Tensor:
     full = v.new_zeros(size)
     full[inside] = v
     return full
-
-
-def _negated(pair: Eigenpair) -> Eigenpair:
-    return Eigenpair(-pair.value, pair.vector, pair.residual, pair.products, pair.converged)
-
-
-def _with_vector(pair: Eigenpair, vector: Tensor) -> Eigenpair:
-    return Eigenpair(pair.value, vector, pair.residual, pair.products, pair.converged)
 
 
 def _objective_hash(objective: Objective) -> str:

@@ -174,7 +174,7 @@ def test_eigenvectors_in_the_store_are_not_solved_for_again(path, monkeypatch):
     arguments = ("surface", FIRST, "--store", path, "--directions", "eigenvector", "--y", "auto", "--points", 3)
     assert run(*arguments).exit_code == 0
     before = Store.read(path).surface("partial_network-eigenvector-2d")
-    monkeypatch.setattr("landscape.directions.eigenvectors.power_iteration", None)
+    monkeypatch.setattr("landscape.directions.eigenvectors.lanczos", None)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     surface = Store.read(path).surface("partial_network-eigenvector-2d")
