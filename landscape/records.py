@@ -180,6 +180,7 @@ class SharpnessMeasure:
     standard_error: float | None  # None where the value is exact for the objective
     cost: int  # gradients or losses over the whole objective
     note: str = ""  # "lower bound", "exact for these users", ...
+    seconds: float | None = field(default=None, compare=False)  # spent on it; None where no clock ran
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
 from landscape.selftest_models import any_model, bowl_measures, files
 from landscape.sharpness.average_case import average_case_sharpness
-from landscape.sharpness.worst_case import sam_sharpness
+from landscape.sharpness.sam_step import sam_sharpness
 from landscape.store import Store
 from landscape.surface.resume import compute_surface
 from landscape.trajectory import trajectory_of

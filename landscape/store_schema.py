@@ -7,7 +7,7 @@
                          marks, group where there are any
     /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
                          method, settings; the groups inside are in `store_spectra`
-    /sharpness/NAME      measure, setting, value, standard_error, cost, note; checkpoint, ..., centre_loss
+    /sharpness/NAME      measure, setting, value, standard_error, cost, note, seconds; checkpoint, ..., centre_loss
     /trajectories/NAME   coordinates, distance, residual, loss, epoch, label, hash, explained; x, y (direction ids), ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
@@ -225,6 +225,7 @@ def write_sharpness(group: Group, report: SharpnessReport, checkpoint_hash: str)
         "exact": np.array([m.standard_error is None for m in measures], dtype=np.bool_),
         "cost": np.array([m.cost for m in measures], dtype=np.int64),
         "note": _text([m.note for m in measures]),
+        "seconds": np.array([np.nan if m.seconds is None else m.seconds for m in measures], dtype=np.float64),
     }
     _write_columns(group, columns, ("row", np.arange(len(measures))))
     _write_number(group, "centre_loss", report.loss)
@@ -235,9 +236,18 @@ def read_sharpness(group: Group, name: str) -> SharpnessReport:
     """The record in a group."""
     keys = ("measure", "setting", "value", "standard_error", "exact", "cost", "note")
     columns = [_read_column(group[key]).tolist() for key in keys]
+    clocks = _read_column(group["seconds"]).tolist() if "seconds" in group else [np.nan] * len(columns[0])
     measures = tuple(
-        SharpnessMeasure(measure, json.loads(setting), value, None if exact else error, cost, note)
-        for measure, setting, value, error, exact, cost, note in zip(*columns, strict=True)
+        SharpnessMeasure(
+            measure,
+            json.loads(setting),
+            value,
+            None if exact else error,
+            cost,
+            note,
+            None if np.isnan(spent) else spent,
+        )
+        for measure, setting, value, error, exact, cost, note, spent in zip(*columns, clocks, strict=True)
     )
     loss = _read_number(group, "centre_loss")
     return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group), loss)

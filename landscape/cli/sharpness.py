@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,70 +14,113 @@ from landscape.cli.running import LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
-    from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport
+    from landscape.sharpness.plan import Step
 
 
 def sharpness(
     targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
     store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
-    rho: Annotated[str, typer.Option(help="Lengths of SAM's step.")] = "0.01,0.1,1",
+    measures: Annotated[
+        str,
+        typer.Option(
+            help="all, or some of sam, average-case, worst-case, m-sharpness, keskar, pac-bayes, lpf, fisher-rao, "
+            "relative-flatness, ranking, llc."
+        ),
+    ] = "sam,average-case",
+    block: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Move these weights alone: a block of the layout, rows:head, a pattern of names; again for more, "
+            "'whole' for all of them."
+        ),
+    ] = None,
+    rho: Annotated[str, typer.Option(help="Lengths of SAM's step and radii of the worst case.")] = "0.01,0.1,1",
     relative_rho: Annotated[str, typer.Option(help="The same in coordinates relative to |w|.")] = "0.1,0.5,2",
+    box_rho: Annotated[str, typer.Option(help="Radii of the worst case in the maximum norm.")] = "0.001",
+    relative_box_rho: Annotated[str, typer.Option(help="The same relative to |w|.")] = "0.01",
     sigma: Annotated[str, typer.Option(help="Standard deviations of Gaussian noise.")] = "0.005,0.01",
     relative_sigma: Annotated[str, typer.Option(help="The same relative to |w|.")] = "0.05,0.1",
     pairs: Annotated[int, typer.Option(help="Antithetic pairs of noise for each sigma.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, help="Gradients of one ascent to the worst case.")] = 20,
+    restarts: Annotated[int, typer.Option(min=1, help="Starts of that ascent.")] = 2,
+    m: Annotated[int, typer.Option(min=1, help="Units of a batch of m-sharpness.")] = 256,
+    tau: Annotated[float, typer.Option(help="Rise of the loss that PAC-Bayes flatness allows.")] = 0.1,
+    table: Annotated[str | None, typer.Option(help="Tensor of relative flatness; the largest by default.")] = None,
+    metrics: Annotated[str, typer.Option(help="Metrics of ranking sharpness.")] = "ndcg@10,hr@10",
+    chains: Annotated[int, typer.Option(min=2, help="Chains of the LLC.")] = 4,
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each chain, after as many of burn-in.")] = 100,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="Splits of the data that the loss is taken on, such as train,validation.")
+    ] = "train",
     data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the noise and of what the objective draws.")
     ] = 0,
-    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the store; the checkpoint's by default. Other splits add theirs.")
+    ] = None,
     replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each measure would cost, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """Measure SAM sharpness and average-case sharpness, each also in scale-invariant coordinates.
+    """Measure sharpness, each raw value beside a scale-invariant one, with errors, "lower bound" and cost.
 
-    With eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 is added. --replace takes the
-    place of this name's record alone; nothing else in the store is touched.
+    What the store holds already with the same settings is not measured again; an interrupted call goes on. With
+    eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 and lambda_1 / lambda_5 are added.
+    --replace takes the place of this name's record alone; nothing else in the store is touched.
 
-    Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --rho .05,.1,.2
+    Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --measures all --users 2048
     """
-    steps = {"rhos": numbers(rho, "--rho"), "relative_rhos": numbers(relative_rho, "--relative-rho")}
-    noise = {"sigmas": numbers(sigma, "--sigma"), "relative_sigmas": numbers(relative_sigma, "--relative-sigma")}
-    settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
-    objectives = opened(targets, name=name, threads=threads, device=device, **settings)
-    if dry_run:
-        _say_cost(objectives, sum(map(len, steps.values())) + 2 * pairs * sum(map(len, noise.values())), as_json)
-        return
-    from landscape.describe import checkpoint_record, provenance
-    from landscape.objective import check_frozen
-    from landscape.sharpness.summary import sharpness_report
-    from landscape.store import Store
+    from landscape.errors import InvalidArgument
+    from landscape.sharpness.plan import WHOLE, SharpnessSettings, plan
+    from landscape.sharpness.resume import compute_sharpness, without_ranking
 
-    reports: list[SharpnessReport] = []
+    splits = [part.strip() for part in split.split(",") if part.strip()]
+    if not splits or len(set(splits)) != len(splits):
+        raise InvalidArgument(f"expected different splits separated by commas, got {split!r}")
+    settings = SharpnessSettings(
+        rhos=numbers(rho, "--rho"),
+        relative_rhos=numbers(relative_rho, "--relative-rho"),
+        box_rhos=numbers(box_rho, "--box-rho"),
+        relative_box_rhos=numbers(relative_box_rho, "--relative-box-rho"),
+        sigmas=numbers(sigma, "--sigma"),
+        relative_sigmas=numbers(relative_sigma, "--relative-sigma"),
+        pairs=pairs,
+        steps=steps,
+        restarts=restarts,
+        m=m,
+        tau=tau,
+        table=table,
+        metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
+        chains=chains,
+        draws=draws,
+        burn_in=draws,
+        seed=seed,
+    )
+    wanted = [part.strip() for part in measures.split(",") if part.strip()]
+    blocks = [None if one == WHOLE else one for one in dict.fromkeys(block or [WHOLE])]
+    planned = plan(wanted, settings, blocks=blocks)
+    shared: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "data": data}
+    objectives = (
+        (checkpoint, record if part == "train" else f"{record}-{part}", objective)
+        for part in splits
+        for checkpoint, record, objective in opened(
+            targets, name=name, threads=threads, device=device, split=part, **shared
+        )
+    )
+    if dry_run:
+        _say_cost(objectives, planned, settings.metrics, store, as_json)
+        return
+    reports = []
     for checkpoint, record, objective in objectives:
-        centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
-        with Store.write(store) as writer:
-            writer.check_origin("sharpness", record, described, provenance(objective), replace=replace)
-            report = sharpness_report(
-                objective,
-                name=record,
-                checkpoint=checkpoint,
-                **steps,
-                **noise,
-                pairs=pairs,
-                seed=seed,
-                eigenpairs=_matching(writer, record, described, objective),
-                centre=centre,
-                command=" ".join(["landscape", *sys.argv[1:]]),
-            )
-            writer.add_checkpoint(described, replacing=[("sharpness", record)] if replace else ())
-            writer.add_sharpness(report, replace=replace)
-        reports.append(report)
+        possible = without_ranking(objective, planned) if "all" in wanted else planned
+        place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
+        command = " ".join(["landscape", *sys.argv[1:]])
+        reports.append(compute_sharpness(store, objective, possible, **place, command=command))
     payload = {
         "store": str(store),
         "sharpness": [
@@ -88,49 +132,51 @@ def sharpness(
             for report in reports
         ],
     }
-    emit(as_json, payload, _table(reports))
+    from landscape.cli.sharpness_table import tables
+
+    emit(as_json, payload, None if as_json else tables(reports))
 
 
-def _matching(store: Any, name: str, checkpoint: "Checkpoint", objective: "Objective") -> "Eigenpairs | None":
-    """Eigenpairs the store holds of the same weights and the same objective."""
-    from landscape.describe import provenance
-    from landscape.store_refusals import same_objective
+def _say_cost(
+    objectives: "Iterator[tuple[str, str, Objective]]",
+    steps: "Sequence[Step]",
+    metrics: Sequence[str],
+    path: Path,
+    as_json: bool,
+) -> None:
+    """For each objective and family of measures what is left to be done, priced by one loss, gradient and ranking."""
+    from landscape.objective import gradient_at, loss_at
+    from landscape.sharpness.resume import held_measures, without_ranking
 
-    if name not in store.names("curvature") or checkpoint.name not in store.names("checkpoints"):
-        return None
-    pairs: Eigenpairs = store.eigenpairs(name)
-    same = pairs.checkpoint == checkpoint.name and store.checkpoint(checkpoint.name).hash == checkpoint.hash
-    same = same and pairs.settings.get("block") is None
-    return pairs if same and same_objective(pairs.provenance, provenance(objective)) else None
-
-
-def _say_cost(objectives: Any, losses: int, as_json: bool) -> None:
-    from landscape.objective import loss_at
-
-    rows = []
-    for checkpoint, _, objective in objectives:
+    listed, lines = [], []
+    for checkpoint, record, objective in objectives:
+        held = held_measures(path, objective, name=record, checkpoint_name=checkpoint)
+        left = [step for step in without_ranking(objective, steps) if not step.is_held(held)]
         cost = cost_of(partial(loss_at, objective, objective.weights))
-        seconds = (losses + 10) * cost["seconds_a_step"]  # two gradients, about four losses each, and the centres
-        rows.append({"checkpoint": checkpoint, "losses": losses, "gradients": 2, "seconds": seconds, **cost})
-    lines = [
-        f"{row['checkpoint']}: {losses} losses and 2 gradients, about {row['seconds']:.0f} s, "
-        f"{row['memory_mib']:.0f} MiB"
-        for row in rows
-    ]
-    emit(as_json, {"dry_run": rows}, "\n".join(lines))
-
-
-def _table(reports: "list[SharpnessReport]") -> Any:
-    from rich.table import Table
-
-    table = Table("checkpoint", "measure", "setting", "value", "standard error", "note")
-    for report in reports:
-        for measure in report.measures:
-            error = "-" if measure.standard_error is None else f"{measure.standard_error:.1e}"
-            table.add_row(report.name, measure.measure, _setting(measure), f"{measure.value:.6g}", error, measure.note)
-    return table
-
-
-def _setting(measure: "SharpnessMeasure") -> str:
-    shown = {key: value for key, value in measure.setting.items() if key not in ("pairs", "seed")}
-    return ", ".join(str(value) if key == "scale" else f"{key} {value:g}" for key, value in shown.items())
+        gradient = cost_of(partial(gradient_at, objective, objective.weights))
+        ranking = 0.0
+        if any(step.rankings for step in left):
+            ranking = cost_of(partial(objective.metrics, objective.weights, metrics))["seconds_a_step"]
+        rows = []
+        for family in dict.fromkeys(step.family for step in left):
+            own = [step for step in left if step.family == family]
+            row = {
+                key: round(sum(getattr(step, key) for step in own))
+                for key in ("losses", "gradients", "products", "rankings")
+            }
+            seconds = row["losses"] * cost["seconds_a_step"]
+            seconds += (row["gradients"] + 3 * row["products"]) * gradient["seconds_a_step"] + row["rankings"] * ranking
+            rows.append({"measure": family, **row, "seconds": seconds})
+        total = {key: sum(row[key] for row in rows) for key in ("losses", "gradients", "products", "seconds")}
+        step = {"seconds_a_gradient": gradient["seconds_a_step"], "memory_mib": gradient["memory_mib"]}
+        listed.append({"checkpoint": checkpoint, "name": record, **total, **cost, **step, "measures": rows})
+        lines.append(f"{record}: about {total['seconds']:.0f} s, {gradient['memory_mib']:.0f} MiB")
+        lines += [
+            f"  {row['measure']}: "
+            + ", ".join(f"{row[key]} {key}" for key in ("losses", "gradients", "products", "rankings") if row[key])
+            + f", about {row['seconds']:.0f} s"
+            for row in rows
+        ]
+        if len(left) < len(steps):
+            lines.append(f"  {len(steps) - len(left)} of {len(steps)} steps are in the store already")
+    emit(as_json, {"dry_run": listed}, "\n".join(lines))

@@ -6,14 +6,13 @@ coordinates (T = |w|), and lambda_max ||w||^2 where eigenpairs are given.
 
 from collections.abc import Sequence
 
-import torch
-
 from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.objective import LossValue, Objective, check_frozen
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport
 from landscape.sharpness.average_case import average_case_sharpness
-from landscape.sharpness.worst_case import sam_sharpness
+from landscape.sharpness.sam_step import sam_sharpness
+from landscape.sharpness.spectral import from_eigenpairs
 
 RHOS = (0.01, 0.1, 1.0)
 RELATIVE_RHOS = (0.1, 0.5, 2.0)  # ASAM's scale; .5 to 2 is what it is trained with (Kwon et al. 2021)
@@ -71,18 +70,5 @@ def sharpness_report(
     if eigenpairs is not None:
         if eigenpairs.checkpoint != checkpoint:
             raise InvalidArgument(f"expected eigenpairs of {checkpoint}, got those of {eigenpairs.checkpoint}")
-        measures.append(curvature_times_norm(objective, eigenpairs))
+        measures += from_eigenpairs(objective, eigenpairs)
     return SharpnessReport(name, checkpoint, tuple(measures), provenance(objective, command), loss.value)
-
-
-def curvature_times_norm(objective: Objective, eigenpairs: Eigenpairs) -> SharpnessMeasure:
-    """lambda_max ||w||^2: unchanged when all weights are re-scaled together by a change that keeps the function.
-
-    An eigenvalue, times the same factor, lies within the setting's `residual` of it.
-    """
-    k = eigenpairs.labels.index("lambda_max")
-    squared = torch.linalg.vector_norm(objective.layout.flatten(objective.weights)).item() ** 2
-    note = "" if eigenpairs.converged[k] else "lambda_max did not converge"
-    value, residual = float(eigenpairs.values[k]) * squared, float(eigenpairs.residuals[k]) * squared
-    setting = {"residual": residual}
-    return SharpnessMeasure("lambda_max_norm_squared", setting, value, None, int(eigenpairs.products[k]), note)

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": Command(
         "samrec.cli.compare:compare", "Scores, sharpness, spectra and surfaces of several runs.", ITSELF
     ),
+    "rescaling": Command("samrec.cli.rescaling:rescaling", "Which sharpness measures move where no score does."),
     "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures.", ITSELF),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }

@@ -10,8 +10,8 @@ from landscape.curvature.ends import eigenpairs_of
 from landscape.errors import InvalidArgument
 from landscape.objective import ModelObjective
 from landscape.sharpness.average_case import average_case_sharpness
+from landscape.sharpness.sam_step import sam_sharpness
 from landscape.sharpness.summary import sharpness_report
-from landscape.sharpness.worst_case import sam_sharpness
 
 
 def flat_gradient(known):

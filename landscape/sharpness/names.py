@@ -1,0 +1,124 @@
+"""What each sharpness measure is called in tables and figures, its unit, and whether re-scaling the weights moves it.
+
+Reads records alone, without torch: drawing stands on it. Measures of one quantity can share an axis; raw values and
+scale-invariant ones never do, for a raw value says as much of ||w|| as of the loss.
+"""
+
+from dataclasses import dataclass
+
+from landscape.records import SharpnessMeasure
+
+RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
+SILENT = (  # settings that do not make another measure, or only for who computes it
+    "seed",
+    "draws",
+    "restarts",
+    "iterations",
+    "pairs",
+    "residual",
+    "steps",
+    "batches",
+    "probes",
+    "chains",
+    "burn_in",
+    "batch",
+    "beta",
+    "k",
+    "table",
+    "eta",
+)
+OVER = {  # what a standard error is over
+    "average_case": "noise",
+    "lpf": "noise",
+    "pac_bayes": "noise",
+    "pac_bayes_sigma": "noise",
+    "m_sharpness": "batches",
+    "fisher_rao": "units",
+    "relative_flatness": "probes",
+    "sam_drop": "units",
+    "average_drop": "units and noise",
+    "llc": "chains",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A family of measures and what its numbers are."""
+
+    name: str
+    quantity: str  # with its unit; what may share an axis
+    invariant: bool | None = None  # None: by its setting `scale`
+
+
+KINDS = {
+    "sam": Kind("SAM step", "rise of the loss"),
+    "worst_case": Kind("worst case", "rise of the loss"),
+    "m_sharpness": Kind("m-sharpness", "rise of the loss"),
+    "average_case": Kind("average case", "rise of the loss"),
+    "keskar": Kind("Keskar", "rise in % of 1 + L", invariant=False),
+    "pac_bayes": Kind("PAC-Bayes", "1 / σ²"),
+    "pac_bayes_sigma": Kind("PAC-Bayes σ", "σ"),
+    "lpf": Kind("LPF", "smoothed loss"),
+    "fisher_rao": Kind("Fisher-Rao", "w·Gw", invariant=True),
+    "relative_flatness": Kind("relative flatness", "⟨w, w⟩ tr H", invariant=True),
+    "lambda_max_norm_squared": Kind("λmax × ‖w‖²", "λmax × ‖w‖²", invariant=True),
+    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=True),
+    "sam_drop": Kind("SAM step", "drop of the metric"),
+    "average_drop": Kind("average case", "drop of the metric"),
+    "llc": Kind("LLC", "learning coefficient", invariant=False),
+}
+
+
+def kind_of(measure: SharpnessMeasure) -> Kind:
+    """The family of a measure; one that is not known here is called what it calls itself."""
+    name = measure.measure.replace("_", " ")
+    return KINDS.get(measure.measure, Kind(name, name))
+
+
+def quantity_of(measure: SharpnessMeasure) -> str:
+    """What the value is, with its unit; a metric's drop by the metric's name."""
+    metric = measure.setting.get("metric")
+    return f"drop of {str(metric).upper()}" if metric else kind_of(measure).quantity
+
+
+def is_invariant(measure: SharpnessMeasure) -> bool:
+    """Whether the value stays where weights are re-scaled and the function is kept."""
+    invariant = kind_of(measure).invariant
+    return measure.setting.get("scale") == "relative" if invariant is None else invariant
+
+
+def is_lower_bound(measure: SharpnessMeasure) -> bool:
+    """Whether the true value may be larger: a search's best, or one step's."""
+    return "lower bound" in measure.note
+
+
+def radius_of(measure: SharpnessMeasure) -> str | None:
+    """The setting that says how far the weights were moved, or how far the loss might rise."""
+    return next((key for key in RADII if measure.setting.get(key) is not None), None)
+
+
+def family_of(measure: SharpnessMeasure) -> str:
+    """The measure with those settings that make it another one, but neither its radius nor its scale."""
+    setting = measure.setting
+    extra = []
+    if measure.measure == "worst_case":
+        extra.append("ℓ∞" if setting.get("p") == "inf" else "ℓ2")
+    if measure.measure == "m_sharpness":
+        extra += [f"m {setting.get('m')}", str(setting.get("form"))]
+    if measure.measure == "llc":
+        extra += [f"γ {setting.get('gamma'):g}"] if isinstance(setting.get("gamma"), float) else []
+    if setting.get("metric"):
+        extra.append(str(setting["metric"]))
+    if setting.get("block"):
+        extra.append(str(setting["block"]))
+    return ", ".join([kind_of(measure).name, *extra])
+
+
+def radius_text(measure: SharpnessMeasure) -> str:
+    """ "ρ .1", "σ .05 |w|"; empty where there is no radius."""
+    radius = radius_of(measure)
+    if radius is None:
+        return ""
+    letter = {"rho": "ρ", "sigma": "σ", "epsilon": "ε", "tau": "τ"}.get(radius, radius)
+    of = " |w|" if measure.setting.get("scale") == "relative" and radius != "tau" else ""
+    return f"{letter} {measure.setting[radius]:g}{of}"

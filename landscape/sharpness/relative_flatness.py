@@ -1,0 +1,55 @@
+"""Relative flatness of one table W of weights (Petzka et al. 2021): curvature weighed by the sizes of its rows.
+
+Letters: W a tensor as rows x columns, H the Hessian of the mean loss in W, Y (columns x columns) iid of unit variance.
+
+    sum over rows s, t of <W_s, W_t> tr(H_st)  =  E vec(WY) . H vec(WY)
+
+Rows are along the first axis, as filters are. Petzka et al. measure the weights of one layer; the factor of two
+rows makes it the same for W and c W where the function allows that. Y has random signs for entries.
+"""
+
+import torch
+
+from landscape.curvature.products import hessian_product
+from landscape.errors import InvalidArgument
+from landscape.objective import Objective
+from landscape.records import SharpnessMeasure
+from landscape.sharpness.m_sharpness import mean_and_error
+
+
+def relative_flatness(
+    objective: Objective, table: str | None = None, *, probes: int = 20, seed: int = 0
+) -> SharpnessMeasure:
+    """The expectation over Y and its standard error over probes. One Hessian-vector product a probe.
+
+    Args:
+        objective: the frozen loss.
+        table: name of a tensor with two or more axes; the largest such one by default.
+        probes: draws of Y, at least 2. The error speaks of them alone: the data is taken as fixed.
+        seed: of Y.
+
+    Raises:
+        InvalidArgument: no such tensor, or fewer than two probes.
+    """
+    if probes < 2:
+        raise InvalidArgument(f"expected at least 2 probes, for a standard error, got {probes}")
+    layout = objective.layout
+    tables = [name for name, shape in layout.shapes.items() if len(shape) >= 2]
+    if not tables:
+        raise InvalidArgument("expected a tensor with two or more axes, got a layout with none")
+    name = max(tables, key=lambda one: layout.sizes[one]) if table is None else table
+    if name not in tables:
+        raise InvalidArgument(f"expected a table out of {', '.join(tables)}, got {name!r}")
+    product = hessian_product(objective)
+    W = objective.weights[name].detach().double()
+    rows = W.reshape(len(W), -1)
+    others = {other: torch.zeros(shape, dtype=torch.float64) for other, shape in layout.shapes.items() if other != name}
+    generator = torch.Generator().manual_seed(seed)
+    values = []
+    for _ in range(probes):
+        signs = torch.randint(0, 2, (rows.shape[1], rows.shape[1]), generator=generator).double() * 2 - 1
+        mixed = (rows @ signs.to(rows.device)).reshape(W.shape)
+        v = layout.flatten({**{other: zero.to(W.device) for other, zero in others.items()}, name: mixed})
+        values.append(torch.dot(v, product(v)).item())
+    setting = {"table": name, "probes": probes, "seed": seed}
+    return SharpnessMeasure("relative_flatness", setting, *mean_and_error(values), 3 * probes)
