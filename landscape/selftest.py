@@ -31,6 +31,7 @@ from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
 from landscape.selftest_models import any_model, bowl_measures, files
+from landscape.selftest_sharpness import flatness, worst_cases
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.sam_step import sam_sharpness
 from landscape.store import Store
@@ -59,7 +60,7 @@ def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
     own = (_surface, _directions, _quadratic_curvature, _spectra, _network_curvature, _estimates, _sharpness)
-    for group in (*own, any_model, bowl_measures, files):
+    for group in (*own, any_model, bowl_measures, files, worst_cases, flatness):
         try:
             checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
         except Exception as problem:  # a selftest reports what broke and goes on

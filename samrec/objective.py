@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
@@ -89,7 +89,7 @@ class SequenceObjective:
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
         self._loss = loss_named(loss, item_count=interactions.item_count, negative_count=negative_count, gbce_t=gbce_t)
-        self.users, self.chunks = user_chunks(
+        self.users, self._packed = user_chunks(
             interactions,
             split,
             max_length=model.max_length,
@@ -102,6 +102,7 @@ class SequenceObjective:
             device=self.device,
             holdout=holdout,
         )
+        self.chunks = self._packed(self.users)
         self._metrics_split = metrics_split or ("test" if split == "train" else split)
         if self._metrics_split not in ("validation", "test"):
             raise ConfigError(f"expected metrics on validation or test, got {metrics_split!r}")
@@ -140,6 +141,11 @@ class SequenceObjective:
         """Each user's summed loss, added up in float64."""
         at_tokens = self._loss.at_tokens(z, chunk.targets, chunk.drawable).double()
         return torch.zeros_like(chunk.counts).index_add(0, chunk.batch.sequence, at_tokens)
+
+    def chunks_of(self, units: Int[Tensor, " kept"]) -> list[UserChunk]:
+        """These units alone, packed anew: their numbers are those of the chunks, in order; negatives stay theirs."""
+        users = np.concatenate([chunk.users for chunk in self.chunks])[units.cpu().numpy()]
+        return self._packed(users)
 
     def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:
         """Metrics such as "ndcg@10" of the same users, by full ranking with seen items masked."""

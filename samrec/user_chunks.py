@@ -4,6 +4,7 @@ Users are sorted by length and packed into rows whose width, chosen for each chu
 Beauty over 98 % of what is computed is a real token. Negatives are drawn once, for all users whoever takes part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -52,8 +53,8 @@ def user_chunks(
     tokens: int = TOKENS,
     device: torch.device | str = "cpu",
     holdout: Holdout = LEAVE_ONE_OUT,
-) -> tuple[Integers, list[UserChunk]]:
-    """Who takes part, and their sequences, shortest first.
+) -> tuple[Integers, Callable[[Integers], list[UserChunk]]]:
+    """Who takes part, and what gives the chunks of any users by their index, shortest sequences first.
 
     Args:
         interactions: the data.
@@ -101,8 +102,12 @@ def user_chunks(
             torch.from_numpy(drawable[places]).to(device),
         )
 
-    groups = length_sorted_groups(np.diff(offsets)[chosen], max(1, min(tokens, SCORES // looked_up)))
-    return owners[chosen], [chunk(chosen[group]) for group in groups]
+    def packed(users: Integers) -> list[UserChunk]:
+        members = np.flatnonzero(np.isin(owners, users) & (np.diff(offsets) > 0))
+        groups = length_sorted_groups(np.diff(offsets)[members], max(1, min(tokens, SCORES // looked_up)))
+        return [chunk(members[group]) for group in groups]
+
+    return owners[chosen], packed
 
 
 def tightest_width(lengths: Integers, max_length: int) -> int:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     TRACE = "trace"
     SUBSETS = "subsets"
     SHARPNESS = "sharpness"
+    SHARPNESS_TABLE = "sharpness_table"
     SCORES = "scores"
     STUDY = "study"
     TRAINING = "training"

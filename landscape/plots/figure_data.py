@@ -148,6 +148,15 @@ class MarksData:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsData:
+    """Columns of panels of marks in named rows, each column stacked by itself: what `sharpness_table` draws."""
+
+    columns: tuple[tuple[str, tuple[MarksPanel, ...]], ...]  # (heading, panels from the top)
+    labels: tuple[str, ...]  # of the legend, in the order of the colours
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Trend:
     """One group of a study in one panel: a line through means with a band, single points, or both. As drawn."""
 

@@ -19,9 +19,11 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from landscape.plots.figure_data import CurveData, MarksData, MarksPanel, Panel, SurfacesData
+from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
+from landscape.plots.matplotlib_marks import draw_marks
 from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, value_axis
 from landscape.plots.matplotlib_places import draw_line_places, draw_places, places_in
+from landscape.plots.matplotlib_rows import sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
@@ -37,6 +39,7 @@ __all__ = [
     "save",
     "scores",
     "sharpness",
+    "sharpness_table",
     "spectrum",
     "study",
     "subsets",
@@ -256,7 +259,7 @@ def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
         grid = figure.subplots(1, len(data.panels), squeeze=False)
         for axes, panel in zip(grid.flat, data.panels, strict=True):
             axes.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
-            _draw_marks(axes, panel, style, upright=False)
+            draw_marks(axes, panel, style, upright=False)
             for marks in panel.marks:
                 for x, y, text in zip(marks.value, marks.position, marks.texts, strict=True):
                     if np.isfinite(x):
@@ -287,50 +290,11 @@ def _marks_figure(data: MarksData, style: Style) -> Figure:
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
         for axes, panel in zip(grid.flat, data.panels, strict=False):
-            _draw_marks(axes, panel, style, upright=True)
+            draw_marks(axes, panel, style, upright=True)
         handles, labels = grid.flat[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
-
-
-def _draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -> None:
-    for marks in panel.marks:
-        colour = style.colour(marks.group)
-        bars = np.maximum(np.stack([marks.value - marks.low, marks.high - marks.value]), 0.0)
-        x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
-        axes.errorbar(
-            x,
-            y,
-            yerr=bars if upright else None,
-            xerr=None if upright else bars,
-            color=colour,
-            capsize=2,
-            linestyle="none",
-            marker=style.marker(marks.member),
-            markersize=4,
-            label=marks.label,
-        )
-        axes.plot(
-            x[~marks.solid],
-            y[~marks.solid],
-            style.marker(marks.member),
-            color="white",
-            markeredgecolor=colour,
-            markersize=4,
-            zorder=5,
-        )
-    if panel.title:
-        axes.set_title(panel.title)
-    places, labels = [place for place, _ in panel.categories], [label for _, label in panel.categories]
-    if upright:
-        axes.set_xticks(places, labels)
-        axes.set_xlim(*panel.category_range)
-        axes.set_xlabel(panel.category_label)
-    else:
-        axes.set_yticks(places, labels)
-        axes.set_ylim(*panel.category_range)
-    value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)
 
 
 def _colour_bar(figure: Figure, scale: Scale, style: Style, norm: Normalize, **place: Any) -> None:

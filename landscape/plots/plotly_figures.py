@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
 from landscape.plots.plotly_places import add_line_places, add_places
+from landscape.plots.plotly_rows import sharpness_table
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
@@ -24,6 +25,7 @@ __all__ = [
     "save",
     "scores",
     "sharpness",
+    "sharpness_table",
     "spectrum",
     "study",
     "subsets",
@@ -190,7 +192,8 @@ def scores(data: MarksData, *, style: Style = PAPER) -> go.Figure:
 def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
     columns, rows = grid_of(len(data.panels), style)
     titles = [panel.title for panel in data.panels]
-    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.2)
+    apart = min(0.2, 0.6 / rows)
+    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=apart)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         for marks in panel.marks:

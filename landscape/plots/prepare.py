@@ -32,6 +32,7 @@ from landscape.plots.prepare_places import (
     trail_of,
     trajectory_on,
 )
+from landscape.plots.prepare_sharpness_table import prepare_sharpness_table
 from landscape.plots.prepare_spectra import prepare_density, prepare_mass, prepare_subsets, prepare_trace
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
@@ -47,6 +48,7 @@ __all__ = [
     "prepare_relief",
     "prepare_scores",
     "prepare_sharpness",
+    "prepare_sharpness_table",
     "prepare_spectrum",
     "prepare_study",
     "prepare_subsets",

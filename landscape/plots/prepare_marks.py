@@ -11,15 +11,14 @@ from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
+from landscape.sharpness.names import SILENT, kind_of, quantity_of, radius_of
 from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
 MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
-RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
 Look = tuple[int, int]  # group and member
 SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
-SILENT = ("seed", "draws", "restarts", "iterations", "pairs", "residual")  # settings that do not make another measure
 
 
 def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
@@ -96,10 +95,10 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
 def _sharpness_panel(
     title: str, groups: Sequence[Sequence[SharpnessMeasure]], labels: Sequence[str], looks: Sequence[Look]
 ) -> MarksPanel:
-    radius = next((key for group in groups for m in group if (key := _radius(m))), None)
+    radius = next((key for group in groups for m in group if (key := radius_of(m))), None)
     values = [np.array([m.value for m in group]) for group in groups]
-    reaches = [np.array([_reach(m) for m in group]) for group in groups]
-    name = "rise of the loss" if radius else "value"
+    reaches = [np.array([reach_of(m) for m in group]) for group in groups]
+    name = next(quantity_of(m) for group in groups for m in group) if radius else "value"
     bottoms = [array - reach for array, reach in zip(values, reaches, strict=True)]
     tops = [array + reach for array, reach in zip(values, reaches, strict=True)]
     is_log = scale_of(name, *values).kind == "log"
@@ -114,8 +113,8 @@ def _sharpness_panel(
         categories = tuple((float(place), label) for place, label in enumerate(labels))
     marks = []
     for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
-        aside = _aside(place, len(groups))
-        at = [settings.index(float(m.setting[radius] or 0.0)) + aside if radius else float(place) for m in group]
+        offset = aside(place, len(groups))
+        at = [settings.index(float(m.setting[radius] or 0.0)) + offset if radius else float(place) for m in group]
         order = np.argsort(at, kind="stable")
         texts = tuple(f"{label}: {short(group[index].value)}" for index in order)
         at_value, low, high = [scale.drawn(side)[order] for side in (values[place], bottoms[place], tops[place])]
@@ -166,8 +165,8 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
         marks = []
         for place, (checkpoint, label) in enumerate(zip(checkpoints, labels, strict=True)):
             mine = np.flatnonzero(rows & (np.array(columns["checkpoint"]) == checkpoint))
-            aside = _aside(place, len(checkpoints))
-            at: Floats = np.array([own.index(columns["metric"][row]) + aside for row in mine], dtype=np.float64)
+            offset = aside(place, len(checkpoints))
+            at: Floats = np.array([own.index(columns["metric"][row]) + offset for row in mine], dtype=np.float64)
             at_value, low, high = [scale.drawn(side[mine]) for side in (value, value - reach, value + reach)]
             texts = tuple(f"{label}: {short(value[row])}" for row in mine)
             marks.append(Marks(label, at, at_value, low, high, np.ones(len(mine), dtype=bool), texts, *looks[place]))
@@ -178,7 +177,7 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     return MarksData(tuple(panels), tuple(labels), tuple(notes))
 
 
-def _aside(place: int, count: int) -> float:
+def aside(place: int, count: int) -> float:
     """How far from a tick the marks of one of so many checkpoints stand, half a step between the outermost at most."""
     return 0.5 / max(count, 2) * (place - (count - 1) / 2)
 
@@ -210,27 +209,20 @@ def _columns(table: Table) -> dict[str, list[str]]:
     return {name: [str(entry) for entry in table.columns[name]] for name in ("checkpoint", "metric")}
 
 
-def _reach(measure: SharpnessMeasure) -> float:
+def reach_of(measure: SharpnessMeasure) -> float:
     """Half a bar: a 95 % interval where there is a standard error, a residual where there is one."""
     return INTERVAL * (measure.standard_error or 0.0) or float(measure.setting.get("residual") or 0.0)
 
 
-def _radius(measure: SharpnessMeasure) -> str | None:
-    return next((key for key in RADII if measure.setting.get(key) is not None), None)
-
-
 def _title(measure: SharpnessMeasure) -> str:
     """The measure with those settings that make it another one."""
-    radius = _radius(measure)
+    radius = radius_of(measure)
     extra = []
     for key, setting in measure.setting.items():
         if key == radius or key in SILENT or not setting:
             continue
         extra.append(key if setting is True else setting if isinstance(setting, str) else f"{key} {setting}")
-    name = {"lambda_max_norm_squared": "λmax × ‖w‖²", "sam": "SAM"}.get(
-        measure.measure, measure.measure.replace("_", " ")
-    )
-    return ", ".join([name, *extra])
+    return ", ".join([kind_of(measure).name, *extra])
 
 
 def distinct_labels(checkpoints: Sequence[str], names: Sequence[str], longest: int = 28) -> list[str]:

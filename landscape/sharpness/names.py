@@ -51,7 +51,7 @@ class Kind:
 
 
 KINDS = {
-    "sam": Kind("SAM step", "rise of the loss"),
+    "sam": Kind("SAM", "rise of the loss"),
     "worst_case": Kind("worst case", "rise of the loss"),
     "m_sharpness": Kind("m-sharpness", "rise of the loss"),
     "average_case": Kind("average case", "rise of the loss"),
@@ -63,7 +63,7 @@ KINDS = {
     "relative_flatness": Kind("relative flatness", "⟨w, w⟩ tr H", invariant=True),
     "lambda_max_norm_squared": Kind("λmax × ‖w‖²", "λmax × ‖w‖²", invariant=True),
     "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=True),
-    "sam_drop": Kind("SAM step", "drop of the metric"),
+    "sam_drop": Kind("SAM", "drop of the metric"),
     "average_drop": Kind("average case", "drop of the metric"),
     "llc": Kind("LLC", "learning coefficient", invariant=False),
 }

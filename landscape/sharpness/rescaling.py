@@ -90,3 +90,5 @@ class Elsewhere:
         self.weights = weights
         self.layout, self.recipe, self.chunks = objective.layout, objective.recipe, objective.chunks
         self.outputs, self.loss, self.metrics = objective.outputs, objective.loss, objective.metrics
+        if hasattr(objective, "chunks_of"):
+            self.chunks_of = objective.chunks_of

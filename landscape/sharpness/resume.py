@@ -119,4 +119,5 @@ def _matching(store: Any, name: str, checkpoint: Checkpoint, objective: Objectiv
         return None
     pairs: Eigenpairs = store.eigenpairs(name)
     same = pairs.checkpoint == checkpoint.name and store.checkpoint(checkpoint.name).hash == checkpoint.hash
+    same = same and pairs.settings.get("block") is None
     return pairs if same and same_objective(pairs.provenance, provenance(objective)) else None

@@ -2,7 +2,8 @@
 
 A unit outside takes part in its chunk's forward pass and is left out of the sums; chunks without any of the units are
 skipped. So batches of any units can be taken from chunks that are sorted (by length, say), and no objective needs to
-know how its data is cut.
+know how its data is cut. One that does know, and has a method `chunks_of(units)`, gives chunks of these units alone
+instead, so that a batch costs its own share of the data.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ class _Kept:
     """A chunk, the units of it that count, and their counts."""
 
     chunk: Any
-    units: Int[Tensor, " kept"]
+    units: Int[Tensor, " kept"] | None  # None: all of them
     counts: Float[Tensor, " kept"]
 
 
@@ -42,7 +43,8 @@ class UnitsObjective:
 
     def loss(self, z: Tensor, chunk: Any) -> Float[Tensor, " units"]:
         """Summed loss of each unit that counts."""
-        return self._objective.loss(z, chunk.chunk)[chunk.units]
+        sums = self._objective.loss(z, chunk.chunk)
+        return sums if chunk.units is None else sums[chunk.units]
 
     def metrics(self, params: Params, names: Sequence[str]) -> dict[str, Float[Tensor, " units"]]:  # noqa: ARG002
         """Refused: metrics have units of their own."""
@@ -56,6 +58,9 @@ def unit_count(objective: Objective) -> int:
 
 def with_units(objective: Objective, units: Int[Tensor, " kept"]) -> UnitsObjective:
     """The objective over these units, by their numbers in the order of the chunks."""
+    own_way = getattr(objective, "chunks_of", None)
+    if own_way is not None:
+        return UnitsObjective(objective, [_Kept(chunk, None, chunk.counts) for chunk in own_way(units)])
     chosen, start, chunks = units.sort().values, 0, []
     for chunk in objective.chunks:
         size = len(chunk.counts)

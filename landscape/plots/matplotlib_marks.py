@@ -1,0 +1,48 @@
+"""Points with bars in one panel of matplotlib: what spectra, sharpness and scores are drawn with."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from landscape.plots.figure_data import MarksPanel
+from landscape.plots.matplotlib_paper import value_axis
+from landscape.plots.style import Style
+
+
+def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -> None:
+    """One panel: values upwards, or in rows; hollow where a mark is not solid."""
+    for marks in panel.marks:
+        colour = style.colour(marks.group)
+        bars = np.maximum(np.stack([marks.value - marks.low, marks.high - marks.value]), 0.0)
+        x, y = (marks.position, marks.value) if upright else (marks.value, marks.position)
+        axes.errorbar(
+            x,
+            y,
+            yerr=bars if upright else None,
+            xerr=None if upright else bars,
+            color=colour,
+            capsize=2,
+            linestyle="none",
+            marker=style.marker(marks.member),
+            markersize=4,
+            label=marks.label,
+        )
+        axes.plot(
+            x[~marks.solid],
+            y[~marks.solid],
+            style.marker(marks.member),
+            color="white",
+            markeredgecolor=colour,
+            markersize=4,
+            zorder=5,
+        )
+    if panel.title:
+        axes.set_title(panel.title)
+    places, labels = [place for place, _ in panel.categories], [label for _, label in panel.categories]
+    if upright:
+        axes.set_xticks(places, labels)
+        axes.set_xlim(*panel.category_range)
+        axes.set_xlabel(panel.category_label)
+    else:
+        axes.set_yticks(places, labels)
+        axes.set_ylim(*panel.category_range)
+    value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)

@@ -1,0 +1,36 @@
+"""Dots with intervals in named rows, for paper: columns of panels, each panel with an axis of its own."""
+
+from matplotlib.figure import Figure
+
+from landscape.plots.figure_data import RowsData
+from landscape.plots.matplotlib_marks import draw_marks
+from landscape.plots.matplotlib_paper import empty_figure, rules
+from landscape.plots.style import PAPER, Style
+
+ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its rows
+
+
+def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
+    """Every sharpness measure, raw ones left and scale-invariant ones right, each quantity on its own axis."""
+    with rules(style):
+        heights = [[ROW * len(panel.categories) + AXIS for panel in panels] for _, panels in data.columns]
+        figure = empty_figure(style, style.page, max(map(sum, heights)) + 0.5, data.notes)
+        outer = figure.add_gridspec(1, len(data.columns))
+        tallest = max(map(sum, heights))
+        for place, ((heading, panels), own) in enumerate(zip(data.columns, heights, strict=True)):
+            spare = tallest - sum(own)
+            rows = len(panels) + (spare > 0.01)
+            inner = outer[place].subgridspec(rows, 1, height_ratios=[*own, *([spare] if spare > 0.01 else [])])
+            for row, panel in enumerate(panels):
+                axes = figure.add_subplot(inner[row])
+                draw_marks(axes, panel, style, upright=False)
+                for at, _ in panel.categories[1:]:
+                    axes.axhline(at + 0.5, color="0.93", linewidth=0.5, zorder=0)
+                if panel.scale.kind == "linear" and panel.scale.offset == 0 and panel.value_range[0] < 0:
+                    axes.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
+                if row == 0:
+                    axes.set_title(heading, fontweight="bold")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        if len(labels) > 1:
+            figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure

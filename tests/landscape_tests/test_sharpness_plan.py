@@ -1,0 +1,216 @@
+import dataclasses
+import io
+import json
+
+import h5py
+import pytest
+from landscape_tests.known import small_network
+from typer.testing import CliRunner
+
+from landscape.cli.commands import app
+from landscape.cli.sharpness_table import tables
+from landscape.curvature.power import eigenpairs_of
+from landscape.errors import InvalidArgument, StoreMismatch
+from landscape.plots import matplotlib_figures, plotly_figures
+from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
+from landscape.records import SharpnessMeasure
+from landscape.sharpness.names import KINDS, is_invariant, quantity_of
+from landscape.sharpness.plan import FAMILIES, SharpnessSettings, merged, plan
+from landscape.sharpness.resume import compute_sharpness
+from landscape.store import Store
+
+SMALL = SharpnessSettings(
+    rhos=(0.1, 0.2),
+    sigmas=(0.1,),
+    relative_rhos=(0.5,),
+    relative_sigmas=(0.1,),
+    pairs=4,
+    steps=3,
+    restarts=2,
+    m=7,
+    batches=2,
+    probes=2,
+    metrics=("accuracy",),
+    ranking_pairs=2,
+    chains=2,
+    draws=3,
+    burn_in=1,
+)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """A store with every measure of the small network and of one of its blocks."""
+    path = tmp_path_factory.mktemp("sharpness") / "study.h5"
+    small = small_network()
+    pairs = eigenpairs_of(small, name="net", checkpoint="net", top=5, tolerance=1e-2, max_products=300)
+    from landscape.describe import checkpoint_record
+
+    with Store.write(path) as store:
+        store.add_checkpoint(checkpoint_record(small, "net"))
+        store.add_eigenpairs(pairs)
+    steps = plan(["all"], SMALL, blocks=(None, "hidden"))
+    report = compute_sharpness(path, small, steps, name="net", checkpoint_name="net")
+    return path, steps, report
+
+
+def test_every_step_finds_its_own_numbers_again_and_nothing_is_measured_twice(everything, monkeypatch):
+    path, steps, report = everything
+    assert all(step.is_held(report.measures) for step in steps)
+    assert not any(step.is_held(()) for step in steps)
+
+    def refuse(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("landscape.sharpness.plan.Step.run", refuse)
+    again = compute_sharpness(path, small_network(), steps, name="net", checkpoint_name="net")
+    assert again.measures == report.measures
+
+
+def test_the_store_gives_back_every_measure_with_its_seconds(everything):
+    path, _, report = everything
+    read = Store.read(path).sharpness("net")
+    assert read.measures == report.measures
+    assert [m.seconds for m in read.measures] == [m.seconds for m in report.measures]
+    assert sum(m.seconds or 0 for m in read.measures) > 0
+    assert {m.measure for m in read.measures} == set(KINDS)
+
+
+def test_another_setting_is_measured_beside_what_is_there(everything, tmp_path):
+    path, _, report = everything
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(path.read_bytes())
+    other = plan(["sam"], dataclasses.replace(SMALL, rhos=(0.1, 0.4)))
+    grown = compute_sharpness(copy, small_network(), other, name="net", checkpoint_name="net")
+    assert {m.setting["rho"] for m in grown.measures if m.measure == "sam"} == {0.1, 0.2, 0.4, 0.5}
+    assert len(grown.measures) == len(report.measures) + 1
+    with pytest.raises(StoreMismatch):
+        compute_sharpness(copy, small_network(seed=3), other, name="net", checkpoint_name="net")
+    replaced = compute_sharpness(copy, small_network(seed=3), other, name="net2", checkpoint_name="net2")
+    assert {m.measure for m in replaced.measures} == {"sam"}
+
+
+def test_an_interrupted_call_keeps_what_was_measured_and_goes_on(tmp_path, monkeypatch):
+    path, calls = tmp_path / "study.h5", []
+    steps = plan(["sam", "fisher-rao"], SMALL)
+    monkeypatch.setattr(
+        "landscape.sharpness.plan.fisher_rao_norm", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        compute_sharpness(path, small_network(), steps, name="net", checkpoint_name="net")
+    assert [m.measure for m in Store.read(path).sharpness("net").measures] == ["sam"] * 3
+    monkeypatch.undo()
+    monkeypatch.setattr("landscape.sharpness.plan.sam_sharpness", lambda *_, **__: calls.append(1))
+    done = compute_sharpness(path, small_network(), steps, name="net", checkpoint_name="net")
+    assert done.measures[-1].measure == "fisher_rao"
+    assert not calls
+
+
+def test_a_store_from_before_seconds_were_kept_still_opens_and_is_not_measured_again(everything, tmp_path):
+    path, _, report = everything
+    old = tmp_path / "old.h5"
+    old.write_bytes(path.read_bytes())
+    with h5py.File(old, "r+") as file:
+        del file["sharpness/net/seconds"]
+    assert Store.read(old).sharpness("net").measures == report.measures
+    assert all(m.seconds is None for m in Store.read(old).sharpness("net").measures)
+
+
+def test_a_measure_of_the_whole_is_not_taken_for_that_of_a_block():
+    (whole, *_), (block, *_) = plan(["sam"], SMALL), plan(["sam"], SMALL, blocks=("hidden",))
+    measured = block.run(small_network())
+    assert block.is_held(measured)
+    assert not whole.is_held(measured)
+    assert {m.setting["block"] for m in measured} == {"hidden"}
+
+
+def test_a_new_number_takes_the_place_of_the_one_with_the_same_settings():
+    one, other = (SharpnessMeasure("sam", {"rho": 0.1, "residual": r}, r, None, 1) for r in (1.0, 2.0))
+    assert merged([one], [other]) == (other,)
+
+
+def test_unknown_measures_are_refused():
+    with pytest.raises(InvalidArgument, match="worst-case"):
+        plan(["worst"], SMALL)
+
+
+def test_every_family_prices_itself_within_a_factor_of_what_it_spends(everything):
+    _, steps, _ = everything
+    assert {step.family for step in steps} == set(FAMILIES)
+    assert all(step.price > 0 for step in steps)
+
+
+def test_the_table_stands_beside_companions_and_fits_into_a_hundred_columns(everything):
+    from rich.console import Console
+
+    *_, report = everything
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tables([report]))
+    text = console.export_text()
+    assert max(len(line.rstrip()) for line in text.splitlines() if line[:1] in "┏┃┡│└") <= 100
+    for line in text.splitlines():
+        if "SAM" in line and "ρ 0.1" in line:
+            assert "ρ 0.5 |w|" in line
+            break
+    else:
+        raise AssertionError(text)
+    assert "≥: a lower bound" in text
+    assert "over batches (m-sharpness)" in text
+
+
+def test_raw_and_invariant_values_never_share_an_axis_nor_do_unlike_quantities(everything):
+    path, _, report = everything
+    data = prepare_sharpness_table(Store.read(path))
+    assert [heading for heading, _ in data.columns] == ["raw", "scale-invariant"]
+    for (_, panels), invariant in zip(data.columns, (False, True), strict=True):
+        own = [m for m in report.measures if is_invariant(m) is invariant and m.measure != "pac_bayes_sigma"]
+        assert sum(len(marks.value) for panel in panels for marks in panel.marks) == len(own)
+        assert len(panels) == len({quantity_of(m) for m in own})
+    assert any("hollow" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("drawers", [matplotlib_figures, plotly_figures])
+def test_every_measure_is_drawn_by_both_libraries(everything, drawers, tmp_path):
+    path, *_ = everything
+    store = Store.read(path)
+    ending = ".png" if drawers is matplotlib_figures else ".html"
+    saved = drawers.save(drawers.sharpness_table(prepare_sharpness_table(store)), tmp_path / f"table{ending}")
+    assert saved.stat().st_size > 10_000
+    assert len(prepare_sharpness(store).panels) > 20
+    assert len(plotly_figures.sharpness(prepare_sharpness(store)).data) > 20
+
+
+def test_the_command_prices_measures_resumes_and_takes_several_splits(tmp_path):
+    path = tmp_path / "study.h5"
+    target = "landscape_tests.known:partial_network"
+    few = ("--rho", ".1", "--relative-rho", "", "--sigma", "", "--relative-sigma", "")
+    both = ("--measures", "sam,fisher-rao", "--dry-run", "--json")
+    (priced,) = json.loads(run("sharpness", target, "--store", path, *few, *both).stdout)["dry_run"]
+    assert [row["measure"] for row in priced["measures"]] == ["sam", "fisher-rao"]
+    assert not path.exists()
+    blocks_asked = ("--block", "hidden", "--block", "whole")
+    done = run("sharpness", target, "--store", path, *few, "--split", "train,validation", *blocks_asked)
+    assert done.exit_code == 0, done.output
+    assert Store.read(path).names("sharpness") == ["partial_network", "partial_network-validation"]
+    blocks = [m.setting.get("block") for m in Store.read(path).sharpness("partial_network").measures]
+    assert blocks == ["hidden", None]
+    left = run("sharpness", target, "--store", path, *few, *blocks_asked, "--dry-run")
+    assert "2 of 2 steps are in the store already" in left.stdout
+
+
+def test_all_leaves_ranking_out_where_there_are_no_metrics_and_asking_for_it_refuses(tmp_path, monkeypatch):
+    few = ("--rho", ".1", "--relative-rho", "", "--sigma", "", "--relative-sigma", "", "--steps", 2, "--draws", 2)
+    target = "landscape_tests.known:quadratic"
+    monkeypatch.setattr(
+        "landscape_tests.known.Quadratic.metrics",
+        lambda *_: (_ for _ in ()).throw(InvalidArgument("expected no metrics")),
+    )
+    refused = run("sharpness", target, "--store", tmp_path / "a.h5", "--measures", "ranking", *few)
+    assert isinstance(refused.exception, InvalidArgument)
+    done = run("sharpness", target, "--store", tmp_path / "b.h5", "--measures", "all", *few)
+    assert done.exit_code == 0, done.output
+    assert not any(m.setting.get("metric") for m in Store.read(tmp_path / "b.h5").sharpness("quadratic").measures)
