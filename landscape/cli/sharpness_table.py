@@ -15,7 +15,7 @@ from landscape.sharpness.names import (
     radius_text,
 )
 
-COLUMNS = ("measure", "raw", "value", "scale-invariant", "value", "s")
+COLUMNS = ("measure", "raw", "value", "invariant", "value", "s")
 
 
 def tables(reports: Sequence[SharpnessReport]) -> Any:
@@ -84,8 +84,11 @@ def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
                 names.append(name)
     if any(map(is_lower_bound, measures)):
         yield "≥: a lower bound, the best that a step or search found"
+    yield "invariant: stays where weights are re-scaled and the function is kept"
     if over:
-        yield "±: standard error over " + "; over ".join(f"{what} ({', '.join(names)})" for what, names in over.items())
+        yield "±: one standard error"
+        for what, names in over.items():
+            yield f"   over {what}: {', '.join(names)}"
     if any("residual" in measure.setting for measure in measures):
         yield "± of λ: the residual"
     told = set()

@@ -136,6 +136,7 @@ class MarksPanel:
     scale: Scale
     value_range: tuple[float, float]  # as drawn, with room beyond the marks
     marks: tuple[Marks, ...]
+    beside: tuple[tuple[float, str], ...] = ()  # (position, text) on the far side from the labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
             for row, panel in enumerate(panels):
                 axes = figure.add_subplot(inner[row])
                 draw_marks(axes, panel, style, upright=False)
+                for at, text in panel.beside:
+                    along = axes.get_yaxis_transform()
+                    axes.text(1.01, at, text, transform=along, va="center", fontsize=style.size - 1.5)
                 for at, _ in panel.categories[1:]:
                     axes.axhline(at + 0.5, color="0.93", linewidth=0.5, zorder=0)
                 if panel.scale.kind == "linear" and panel.scale.offset == 0 and panel.value_range[0] < 0:

@@ -16,7 +16,7 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> go.Figure:
     number = 0
     for place, (heading, panels) in enumerate(data.columns):
         left = (place + 0.42) / len(data.columns)  # the labels of the rows stand in what is left of it
-        right = (place + 0.98) / len(data.columns)
+        right = (place + 0.92) / len(data.columns)
         top = 1.0
         figure.add_annotation(
             text=f"<b>{heading}</b>",
@@ -49,6 +49,10 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> go.Figure:
                     },
                     xaxis=f"x{number}",
                     yaxis=f"y{number}",
+                )
+            for at, text in panel.beside:
+                figure.add_annotation(
+                    text=text, x=right, xref="paper", y=at, yref=f"y{number}", xanchor="left", showarrow=False
                 )
             axis_x = {**axis_of(panel.scale), "range": list(panel.value_range), "domain": [left, right]}
             axis_y = {

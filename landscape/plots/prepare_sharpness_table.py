@@ -18,7 +18,7 @@ from landscape.store import Store
 
 HEADINGS = ("raw", "scale-invariant")
 LEFT_OUT = ("pac_bayes_sigma",)  # the same as 1 / sigma^2
-MOST_TICKS = 5  # of an axis half a page wide
+MOST_TICKS = 4  # of an axis half a page wide
 
 
 def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData:
@@ -52,6 +52,8 @@ def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData
         notes.append("of λ: residuals")
     if any(map(is_lower_bound, every)):
         notes.append("hollow: a lower bound")
+    if len(chosen) == 2:
+        notes.append(f"×: {labels[1]} over {labels[0]}")
     lost = sum(not np.isfinite(m.value) for m in every)
     if lost:
         notes.append(f"{lost} values not finite, not drawn")
@@ -90,9 +92,19 @@ def _panel(
         marks.append(Marks(label, at, drawn[0], drawn[1], drawn[2], solid, texts, *looks[place]))
     room = 0.05 * (scale.high - scale.low)
     categories = tuple((float(-place), row) for place, row in enumerate(rows))
-    return MarksPanel(
-        "", "", categories, (0.6 - len(rows), 0.6), scale, (scale.low - room, scale.high + room), tuple(marks)
-    )
+    bounds = scale.low - room, scale.high + room
+    beside = _ratios(groups, rows)
+    return MarksPanel("", "", categories, (0.6 - len(rows), 0.6), scale, bounds, tuple(marks), beside)
+
+
+def _ratios(groups: Sequence[Sequence[SharpnessMeasure]], rows: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    """Of two checkpoints the second's value over the first's, where both are positive."""
+    if len(groups) != 2:
+        return ()
+    first, second = ({_row(m): m.value for m in group} for group in groups)
+    both = [(place, row) for place, row in enumerate(rows) if first.get(row, 0.0) > 0 and second.get(row, 0.0) > 0]
+    found = [(place, second[row] / first[row]) for place, row in both if np.isfinite([first[row], second[row]]).all()]
+    return tuple((float(-place), f"×{ratio:.3g}") for place, ratio in found)
 
 
 def _row(measure: SharpnessMeasure) -> str:

@@ -104,14 +104,15 @@ def family_of(measure: SharpnessMeasure) -> str:
     if measure.measure == "worst_case":
         extra.append("ℓ∞" if setting.get("p") == "inf" else "ℓ2")
     if measure.measure == "m_sharpness":
-        extra += [f"m {setting.get('m')}", str(setting.get("form"))]
+        extra.append(str(setting.get("form")))
     if measure.measure == "llc":
         extra += [f"γ {setting.get('gamma'):g}"] if isinstance(setting.get("gamma"), float) else []
     if setting.get("metric"):
         extra.append(str(setting["metric"]))
     if setting.get("block"):
         extra.append(str(setting["block"]))
-    return ", ".join([kind_of(measure).name, *extra])
+    size = f" {setting.get('m')}" if measure.measure == "m_sharpness" else ""
+    return ", ".join([kind_of(measure).name + size, *extra])
 
 
 def radius_text(measure: SharpnessMeasure) -> str:

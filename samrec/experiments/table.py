@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
+from landscape.sharpness.names import family_of, radius_text
 from landscape.store import Store
 from landscape.whole_files import write_whole
 from samrec.errors import RunError
@@ -91,7 +92,9 @@ def measure_name(measure: SharpnessMeasure) -> str:
         return f"SAM ρ={setting['rho']:g}{relative}"
     if measure.measure == "average_case":
         return f"mean σ={setting['sigma']:g}{relative}"
-    return "λ_max‖w‖²" if measure.measure == "lambda_max_norm_squared" else measure.measure
+    if measure.measure == "lambda_max_norm_squared":
+        return "λ_max‖w‖²"
+    return f"{family_of(measure)} {radius_text(measure)}".strip()
 
 
 def _runs(table: Table) -> Section:

@@ -159,7 +159,7 @@ def test_the_table_stands_beside_companions_and_fits_into_a_hundred_columns(ever
     else:
         raise AssertionError(text)
     assert "≥: a lower bound" in text
-    assert "over batches (m-sharpness)" in text
+    assert "over batches: m-sharpness" in text
 
 
 def test_raw_and_invariant_values_never_share_an_axis_nor_do_unlike_quantities(everything):
