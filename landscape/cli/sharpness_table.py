@@ -32,7 +32,7 @@ def tables(reports: Sequence[SharpnessReport]) -> Any:
             loss = "" if report.loss is None else f", loss {report.loss:.6g}"
             units = report.provenance.objective.get("units")
             title = f"{report.name}{f', block {block}' if block else ''}{loss}"
-            table = Table(title=title + (f", {units:,} units" if units else ""), title_justify="left")
+            table = Table(title=title + (f", {units:,} units" if units else ""), title_justify="left", show_edge=False)
             for index, column in enumerate(COLUMNS):
                 table.add_column(column, justify="right" if index in (2, 4, 5) else "left")
             for row in rows(own):

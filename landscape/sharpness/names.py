@@ -121,5 +121,5 @@ def radius_text(measure: SharpnessMeasure) -> str:
     if radius is None:
         return ""
     letter = {"rho": "ρ", "sigma": "σ", "epsilon": "ε", "tau": "τ"}.get(radius, radius)
-    of = " |w|" if measure.setting.get("scale") == "relative" and radius != "tau" else ""
+    of = " |w|" if measure.setting.get("scale") == "relative" else ""
     return f"{letter} {measure.setting[radius]:g}{of}"

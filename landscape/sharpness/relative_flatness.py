@@ -51,5 +51,5 @@ def relative_flatness(
         mixed = (rows @ signs.to(rows.device)).reshape(W.shape)
         v = layout.flatten({**{other: zero.to(W.device) for other, zero in others.items()}, name: mixed})
         values.append(torch.dot(v, product(v)).item())
-    setting = {"table": name, "probes": probes, "seed": seed}
+    setting: dict[str, float | int | str | bool | None] = {"table": name, "probes": probes, "seed": seed}
     return SharpnessMeasure("relative_flatness", setting, *mean_and_error(values), 3 * probes)

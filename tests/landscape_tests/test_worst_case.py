@@ -39,7 +39,7 @@ def largest_on_a_ball(A, g, rho):
 
 
 @pytest.mark.parametrize("scale", ["absolute", "relative"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_worst_case_of_a_quadratic_is_that_of_the_secular_equation(scale, seed):
     known = quadratic(seed=seed)
     T = torch.ones(12).double() if scale == "absolute" else known.layout.flatten(known.weights).abs()

@@ -118,4 +118,5 @@ def test_the_command_says_which_measures_moved(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["rescalings"]
     assert len(rows) == 6
-    assert {(row["measure"].endswith("|w|"), row["moved"]) for row in rows} == {(True, False), (False, True)}
+    assert not any(row["moved"] for row in rows if row["measure"].endswith("|w|"))
+    assert any(row["moved"] for row in rows)
