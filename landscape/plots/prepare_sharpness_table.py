@@ -57,7 +57,7 @@ def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData
     lost = sum(not np.isfinite(m.value) for m in every)
     if lost:
         notes.append(f"{lost} values not finite, not drawn")
-    notes += list(dict.fromkeys(f"{family_of(m)}: {m.note}" for m in every if m.note and not is_lower_bound(m)))[:3]
+    notes += list(dict.fromkeys(f"{family_of(m)}: {m.note}" for m in every if m.note and not _is_plain(m)))[:3]
     return RowsData(tuple(columns), tuple(labels), tuple(notes))
 
 
@@ -79,7 +79,8 @@ def _panel(
     reaches = [np.array([reach_of(m) for m in group], dtype=np.float64) for group in groups]
     bottoms = [array - reach for array, reach in zip(values, reaches, strict=True)]
     tops = [array + reach for array, reach in zip(values, reaches, strict=True)]
-    is_log = scale_of(quantity, *values).kind == "log"
+    can_be_negative = any("metric" in m.setting for group in groups for m in group)  # a drop: no log scale, no ratio
+    is_log = not can_be_negative and scale_of(quantity, *values).kind == "log"
     if is_log:  # a bar may leave a log scale on its left, where zero is infinitely far
         bottoms = [np.maximum(bottom, array / 3) for bottom, array in zip(bottoms, values, strict=True)]
     scale = scale_of(quantity, *bottoms, *tops, allow_log=is_log).with_fewer_ticks(MOST_TICKS)
@@ -93,7 +94,7 @@ def _panel(
     room = 0.05 * (scale.high - scale.low)
     categories = tuple((float(-place), row) for place, row in enumerate(rows))
     bounds = scale.low - room, scale.high + room
-    beside = _ratios(groups, rows)
+    beside = () if can_be_negative else _ratios(groups, rows)
     return MarksPanel("", "", categories, (0.6 - len(rows), 0.6), scale, bounds, tuple(marks), beside)
 
 
@@ -110,3 +111,8 @@ def _ratios(groups: Sequence[Sequence[SharpnessMeasure]], rows: Sequence[str]) -
 def _row(measure: SharpnessMeasure) -> str:
     radius = radius_text(measure).removesuffix(" |w|")
     return f"{family_of(measure)} {radius}".strip()
+
+
+def _is_plain(measure: SharpnessMeasure) -> bool:
+    """Whether a note says no more than how the measure is taken."""
+    return is_lower_bound(measure) or measure.note == "one ascent step of the loss"
