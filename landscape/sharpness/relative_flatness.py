@@ -10,7 +10,7 @@ rows makes it the same for W and c W where the function allows that. Y has rando
 
 import torch
 
-from landscape.curvature.products import hessian_product
+from landscape.curvature.operators import Hessian
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective
 from landscape.records import SharpnessMeasure
@@ -40,7 +40,7 @@ def relative_flatness(
     name = max(tables, key=lambda one: layout.sizes[one]) if table is None else table
     if name not in tables:
         raise InvalidArgument(f"expected a table out of {', '.join(tables)}, got {name!r}")
-    product = hessian_product(objective)
+    product = Hessian(objective)
     W = objective.weights[name].detach().double()
     rows = W.reshape(len(W), -1)
     others = {other: torch.zeros(shape, dtype=torch.float64) for other, shape in layout.shapes.items() if other != name}

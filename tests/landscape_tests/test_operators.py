@@ -12,7 +12,7 @@ from landscape.curvature.operators import EmpiricalFisher, GaussNewton, Hessian
 from landscape.errors import InvalidArgument, NonFiniteLoss
 from landscape.objective import ModelObjective, gradient_at
 from landscape.parameters import moved
-from landscape.sharpness.worst_case import sam_sharpness
+from landscape.sharpness.sam_step import sam_sharpness
 
 EXACT = ("double-backward", "forward-over-reverse")
 OPERATORS = {
