@@ -6,7 +6,7 @@ import torch
 from landscape_tests.known import quadratic, small_network
 from torch import nn
 
-from landscape.curvature.power import eigenpairs_of
+from landscape.curvature.ends import eigenpairs_of
 from landscape.errors import InvalidArgument
 from landscape.objective import ModelObjective, loss_at
 from landscape.sharpness.average_case import average_case_sharpness, smoothed_loss

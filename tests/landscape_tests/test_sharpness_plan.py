@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from landscape.cli.commands import app
 from landscape.cli.sharpness_table import tables
-from landscape.curvature.power import eigenpairs_of
+from landscape.curvature.ends import eigenpairs_of
 from landscape.errors import InvalidArgument, StoreMismatch
 from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
