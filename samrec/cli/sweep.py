@@ -12,7 +12,7 @@ from landscape.cli.running import LARGEST_SEED, emit
 from samrec.cli.options import DataDir, Device, Json
 
 if TYPE_CHECKING:
-    from samrec.experiments.studies import Study
+    from samrec.experiments.cells import Study
     from samrec.experiments.study_folder import StudyFolder
     from samrec.experiments.sweep import Outcome
 

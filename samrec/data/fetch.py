@@ -4,6 +4,7 @@ What the server sends is never written past the file's known length, whatever it
 breaks is tried again; a file that is not there or is another one is not.
 """
 
+import contextlib
 import difflib
 import hashlib
 import logging
@@ -51,16 +52,48 @@ def fetch_data(
 
     Raises:
         DataError: no such name, no network, no such file there, other content than expected, or a folder that cannot be
-            written. No file is left half-written.
+            written. No file is left half-written, and no folder that was made in vain.
         ConfigError: the address is not http or https.
     """
     files = public_files(name)
     if not base_url.startswith(("http://", "https://")):
         raise ConfigError(f"expected an address that begins with http:// or https://, got {base_url!r}")
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise DataError(f"{folder}: expected a folder, got a file") from None
     except OSError as error:
         raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
+    try:
+        return _fetched(name, files, folder, base_url, overwrite=overwrite, advance=advance)
+    except DataError:
+        with contextlib.suppress(OSError):  # not empty: something is there now
+            for each in made:
+                each.rmdir()
+        raise
+
+
+def public_files(name: str) -> tuple[PublicFile, ...]:
+    """The files of a data set; DataError for a name that is not there, with those that come near."""
+    alike = {known.casefold(): known for known in PUBLIC}
+    found = alike.get(name.casefold())
+    if found is None:
+        near = difflib.get_close_matches(name.casefold(), list(alike), n=2, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(alike[each] for each in near)}?" if near else "."
+        raise DataError(f"there is no public data set {name!r}{hint} Known: {', '.join(PUBLIC)}")
+    return PUBLIC[found]
+
+
+def _fetched(
+    name: str,
+    files: tuple[PublicFile, ...],
+    folder: Path,
+    base_url: str,
+    *,
+    overwrite: bool,
+    advance: Callable[[int], object],
+) -> list[Fetched]:
     done = []
     for file in files:  # the text last: a data set is found by it
         path = folder / file.name
@@ -72,17 +105,6 @@ def fetch_data(
         _download(file, folder, f"{base_url.rstrip('/')}/{file.name}", [each.name for each in files], advance)
         done.append(Fetched(path, downloaded=True))
     return done
-
-
-def public_files(name: str) -> tuple[PublicFile, ...]:
-    """The files of a data set; DataError for a name that is not there, with those that come near."""
-    alike = {known.casefold(): known for known in PUBLIC}
-    found = alike.get(name.casefold())
-    if found is None:
-        near = difflib.get_close_matches(name.casefold(), list(alike), n=2, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(alike[each] for each in near)}?" if near else ""
-        raise DataError(f"there is no public data set {name!r}{hint} Known: {', '.join(PUBLIC)}")
-    return PUBLIC[found]
 
 
 def _download(file: PublicFile, folder: Path, url: str, names: list[str], advance: Callable[[int], object]) -> None:

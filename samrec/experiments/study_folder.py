@@ -15,7 +15,7 @@ from landscape.errors import StoreError
 from landscape.store_files import WriterLock
 from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError, RunError
-from samrec.experiments.studies import Cell, Study
+from samrec.experiments.cells import Cell, Study
 from samrec.fingerprints import without_places
 from samrec.training.checkpoint import Run
 from samrec.training.files import check_folder, clear_asides, read_json, write_json
@@ -91,9 +91,11 @@ def held(path: Path) -> Iterator[None]:
     """Be the only one at work in a study's folder, made if it is not there.
 
     Raises:
-        RunError: somebody else is, or the folder cannot be written.
+        RunError: somebody else is, or the folder cannot be written or is a run's.
     """
     check_folder(path)
+    if (path / "run.json").exists():
+        raise RunError(f"expected a folder for a study, got that of a run: {path}")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -178,6 +180,8 @@ def open_study(path: Path) -> StudyFolder:
         notes = tuple(str(note) for note in record.get("notes", ()))
         study = Study(record["study"], record["question"], cells, record["axis"], notes)
         return StudyFolder(path, study, tuple(record["seeds"]), record["data"])
+    except ConfigError as error:
+        raise RunError(f"{path / DEFINITION}: {error}") from None
     except (KeyError, TypeError) as error:
         raise RunError(f"cannot read the study in {path / DEFINITION}: {error!r}") from None
 

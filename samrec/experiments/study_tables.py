@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from landscape.records import Table
 from samrec.evaluation.metrics import averaged_by_owner, per_user
 from samrec.evaluation.paired import SEEDS_LEVEL, bootstrap_interval, paired_seeds, sign_flip_p
+from samrec.experiments.cells import Cell
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.rank_correlation import rank_correlation
-from samrec.experiments.studies import Cell
 from samrec.experiments.study_values import StudiedRun, StudyValues
 
 COMPARED = ("HR@10", "NDCG@10")

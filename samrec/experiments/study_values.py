@@ -17,10 +17,10 @@ from landscape.store import Store
 from samrec.errors import ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import Evaluation, read_evaluation
 from samrec.evaluation.metrics import METRICS
+from samrec.experiments.cells import Cell
 from samrec.experiments.measure import gaps_of
 from samrec.experiments.measured_loss import FIELDS as LOSS_FIELDS
 from samrec.experiments.measured_loss import MeasuredLoss, loss_measured
-from samrec.experiments.studies import Cell
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.table import measure_name
 from samrec.training.checkpoint import Run

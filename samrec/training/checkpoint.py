@@ -9,7 +9,8 @@ import importlib.metadata
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor
 from samrec.config import RunConfig, make_config
 from samrec.data.catalog import open_data
 from samrec.data.interactions import Interactions
-from samrec.errors import CheckpointError, RunError
+from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.fingerprints import fingerprint
 from samrec.models.build import build_model
 from samrec.models.encoder import Trunk
@@ -32,6 +33,8 @@ from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingE
 
 FORMAT = "samrec run 1"
 WRITTEN = ("state.safetensors", "best.safetensors", "history.jsonl")  # beside run.json
+
+C = TypeVar("C", bound=StageConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class State:
     sam: dict[str, Tensor] = field(default_factory=dict)  # what SAM's variants keep between steps
 
 
-class RunFolder:
+class RunFolder(ABC):
     """What every kind of run has: its record, its history and its state."""
 
     format = FORMAT
@@ -76,10 +79,17 @@ class RunFolder:
             )
         checked(self.record_kind, self.record, str(self.path / "run.json"), RunError)
 
-    @cached_property
+    @property
+    @abstractmethod
     def config(self) -> StageConfig:
         """The resolved configuration."""
-        raise NotImplementedError
+
+    def configured(self, make: Callable[..., C]) -> C:
+        """What `make` takes the record's configuration for; RunError names the file if it takes it for none."""
+        try:
+            return make(**self.record["config"])
+        except ConfigError as error:
+            raise RunError(f"{self.path / 'run.json'}: {error}") from None
 
     @property
     def name(self) -> str:
@@ -205,7 +215,7 @@ class Run(RunFolder):
     @cached_property
     def config(self) -> RunConfig:
         """The resolved configuration."""
-        return make_config(**self.record["config"])
+        return self.configured(make_config)
 
     def data(self, source: str | None = None, *, data_dir: Path | None = None) -> Interactions:
         """The interactions the run was trained on; RunError if what is found now is other data."""

@@ -24,7 +24,7 @@ class PretrainRun(RunFolder):
     @cached_property
     def config(self) -> PretrainConfig:
         """The resolved configuration."""
-        return make_pretrain_config(**self.record["config"])
+        return self.configured(make_pretrain_config)
 
     @property
     def recipe(self) -> str:

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 import polars as pl
 from hypothesis import strategies as st
 
+from samrec.data.raw_logs.layout import find_layout
+from samrec.data.raw_logs.read import read_log
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMATS = ("csv", "quoted csv", "tsv", "headless tsv", "parquet", "amazon", "yelp", "jsonl", "dat", "movielens csv")
 
@@ -79,6 +82,18 @@ def write_log(folder, rows, form, broken=()):
     else:
         path.write_bytes(text.encode())
     return path
+
+
+def file_of(folder, name, content):
+    """A file of this content, bytes or text."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read_log_of(path, block=1 << 24, strict=False, **options):
+    """The log in a file whose layout is found out, with these options."""
+    return read_log(path, find_layout(path, **options), block=block, strict=strict)
 
 
 NAMES = {

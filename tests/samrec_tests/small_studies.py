@@ -6,7 +6,8 @@ from pathlib import Path
 from samrec_tests import small_runs
 
 from samrec.data.s3rec_text import write_s3rec_text
-from samrec.experiments.studies import Study, grid
+from samrec.experiments.cells import Study
+from samrec.experiments.studies import grid
 from samrec.experiments.study_folder import StudyFolder, define, held
 from samrec.experiments.sweep import Outcome, sweep
 

@@ -189,13 +189,26 @@ def test_without_network_the_folder_to_fill_is_named(server, tmp_path):
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_folders_made_in_vain_go_again_and_no_others(there, server, tmp_path):
+    server.server_close()
+    folders = [tmp_path / "a", tmp_path / "a" / "b"]
+    for folder in folders[:there]:
+        folder.mkdir()
+    with pytest.raises(DataError, match="connection refused"):
+        fetch.fetch_data("Tiny", folders[-1], base_url=server.url)
+    assert [folder.exists() for folder in folders] == [there == 1, False]
+
+
 def test_names_and_addresses_that_are_none_are_refused(server, tmp_path):
     with pytest.raises(DataError, match="did you mean Tiny"):
         fetch.fetch_data("Tyni", tmp_path)
+    with pytest.raises(DataError, match=r"'Nothing alike'\. Known: Tiny"):
+        fetch.fetch_data("Nothing alike", tmp_path)
     with pytest.raises(ConfigError, match="http"):
         fetch.fetch_data("Tiny", tmp_path, base_url="file:///data")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be made"):
+    with pytest.raises(DataError, match="expected a folder, got a file"):
         fetch.fetch_data("Tiny", tmp_path / "file", base_url=server.url)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samrec_tests.raw_logs import FORMATS, OPTIONS, awkward_ids, logs, slow_text, write_log
+from samrec_tests.raw_logs import FORMATS, OPTIONS, awkward_ids, file_of, logs, read_log_of, slow_text, write_log
 
 from samrec.data.id_map import read_id_map
 from samrec.data.moments import moment
@@ -34,21 +34,11 @@ def prepared(folder, path, *, layout=None, **choices):
     return out / "made.txt", record
 
 
-def read(path, block=1 << 24, strict=False, **options):
-    return read_log(path, find_layout(path, **options), block=block, strict=strict)
-
-
 def refusal(path, strict=False, **options):
     with pytest.raises(DataError) as caught:
-        read(path, strict=strict, **options)
+        read_log_of(path, strict=strict, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def file_of(folder, name, content):
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -88,7 +78,7 @@ def test_the_size_of_a_block_changes_nothing(folder, form, rows, block):
     if form != "quoted csv":
         rows = [(f"u{ord(user[0])}", f"i{ord(item[0])}", time, rating) for user, item, time, rating in rows]
     path = write_log(folder, rows, form)
-    whole, pieces = read(path), read(path, block=block)
+    whole, pieces = read_log_of(path), read_log_of(path, block=block)
     for log in (whole, pieces):
         assert log.user_names.gather(log.users).to_list() == [row[0] for row in rows]
         assert log.item_names.gather(log.items).to_list() == [row[1] for row in rows]
@@ -153,7 +143,7 @@ BROKEN = {
 @pytest.mark.parametrize("block", [40, 1 << 24])
 def test_a_malformed_row_is_counted_named_and_under_strict_refused(folder, form, line, problem, block):
     path = write_log(folder, ROWS, form, broken=[(2, line), (2, "")])
-    log = read(path, block=block)
+    log = read_log_of(path, block=block)
     at = 4 + (form in ("csv", "tsv"))  # after a header, two rows, and a blank line
     assert log.item_names.gather(log.items).to_list() == [row[1] for row in ROWS]
     assert (log.rows, log.malformed) == (5, {problem: 1})
@@ -164,7 +154,7 @@ def test_a_malformed_row_is_counted_named_and_under_strict_refused(folder, form,
 
 def test_lines_are_counted_over_line_ends_inside_quotes(folder):
     path = file_of(folder, "a.csv", 'user,item,time\r\n"u\n\nu",i,1\r\n\r\nu,i,x\r\nu,"j\n",2\r\nu,i')
-    log = read(path)
+    log = read_log_of(path)
     assert [(one.line, one.problem) for one in log.examples] == [
         (6, "a time that cannot be read"),
         (9, "wrong number of columns"),
@@ -207,19 +197,19 @@ def test_a_quote_that_is_never_closed_is_named_and_can_be_read_as_a_character(fo
     message = refusal(path)
     assert "line 2" in message
     assert "--no-quotes" in message
-    assert read(path, quotes=False).item_names.to_list() == ["i", "j"]
+    assert read_log_of(path, quotes=False).item_names.to_list() == ["i", "j"]
 
 
 def test_text_that_is_not_utf8_matters_only_where_ids_are(folder):
     path = file_of(folder, "latin.csv", "user,title,item,time\nu,é,é,1\nu,é,i,2\n".encode("latin-1"))
-    log = read(path)
+    log = read_log_of(path)
     assert log.malformed == {"text that is not UTF-8": 1}
     assert log.item_names.to_list() == ["i"]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(folder):
     path = file_of(folder, "windows.csv", b"\xef\xbb\xbfuser,item,time\r\nu,i,1\r\nu,j,2")
-    assert read(path).item_names.to_list() == ["i", "j"]
+    assert read_log_of(path).item_names.to_list() == ["i", "j"]
 
 
 def test_a_log_in_which_no_row_can_be_used_is_refused_with_the_reasons(folder):
@@ -239,56 +229,11 @@ def test_a_compressed_log_that_was_cut_is_refused(folder):
     assert "decompressed" in refusal(file_of(folder, "broken.csv.gz", broken))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [
-        ("x.csv", "user,item,time\n", "csv"),
-        ("x.csv", "user\titem\ttime\n", "csv"),
-        ("x", "user\titem\ttime\n", "tsv"),
-        ("x.inter", "user_id:token\titem_id:token\ttimestamp:float\n", "tsv"),
-        ("ratings.dat", "1::2::3::4\n", "movielens"),
-        ("u.data", "1\t2\t3\t4\n", "movielens"),
-        ("x.json", '{"reviewerID": "a", "asin": "b", "unixReviewTime": 1}\n', "amazon"),
-        ("x.json", '{"user_id": "a", "business_id": "b", "date": "2019-01-01"}\n', "yelp"),
-        ("x.json", '{"user_id": "a", "parent_asin": "b", "timestamp": 1}\n', "jsonl"),
-    ],
-)
-def test_the_format_is_told_by_name_and_first_line(folder, name, content, told):
-    path = file_of(folder, name, content)
-    if content.count("\t") and name == "x.csv":
-        with pytest.raises(DataError, match="no column known to tell the user"):
-            find_layout(path)
-    else:
-        assert find_layout(path).format == told
-
-
-def test_a_format_nobody_can_tell_asks_for_it(folder):
-    with pytest.raises(DataError, match="give --format"):
-        find_layout(file_of(folder, "x.bin", "what is this\n"))
-    with pytest.raises(ConfigError, match="expected one of the formats"):
-        find_layout(file_of(folder, "x.bin", "what is this\n"), format="xml")
-
-
-def test_columns_are_named_by_option(folder):
-    path = file_of(folder, "own.csv", "who;what;when\nu;i;1\n")
-    with pytest.raises(DataError, match="give --user-column, one of who, what, when"):
-        find_layout(path, separator=";")
-    log = read(path, separator=";", user_column="who", item_column="what", time_column="when")
-    assert log.item_names.to_list() == ["i"]
-    with pytest.raises(DataError, match="no column 'whom'"):
-        find_layout(path, separator=";", user_column="whom")
-    bare = file_of(folder, "bare.csv", "5,i,u\n")
-    log = read(bare, header=False, user_column="3", item_column="2", time_column="1")
-    assert (log.user_names.to_list(), log.times.tolist()) == (["u"], [5 * 10**6])
-    with pytest.raises(DataError, match="a number from 1 to 3"):
-        find_layout(bare, header=False, user_column="4")
-
-
 def test_parquet_dates_numbers_and_gaps(folder):
     path = folder / "dates.parquet"
     times = pl.Series(["2020-01-02", "2020-01-01", None]).str.to_date()
     pl.DataFrame({"user": [1, 1, 1], "item": [7, None, 9], "date": times}).write_parquet(path)
-    log = read(path)
+    log = read_log_of(path)
     assert log.item_names.to_list() == ["7"]
     assert log.times.tolist() == [moment("2020-01-02")]
     assert log.malformed == {"no item": 1, "no time": 1}
@@ -322,7 +267,7 @@ def test_times_are_read_to_the_microsecond(folder, text, unit, expected):
 
 def test_one_bad_first_row_does_not_decide_how_time_is_written(folder):
     path = file_of(folder, "late.csv", "user,item,time\nu,i,5\nu,j,2020-01-01\nu,k,2020-01-02\n")
-    log = read(path)
+    log = read_log_of(path)
     assert (log.item_names.to_list(), log.malformed) == (["j", "k"], {"a time that cannot be read": 1})
 
 

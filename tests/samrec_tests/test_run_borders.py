@@ -108,6 +108,14 @@ def test_a_record_without_what_a_run_says_is_refused(changes, word, finished):
     assert "run.json" in str(refusal.value)
 
 
+@pytest.mark.parametrize("kind", ["finished", "pretraining"])
+def test_a_configuration_that_is_none_is_refused_by_its_file(kind, request):
+    run = request.getfixturevalue(kind)
+    write_json(run.path / "run.json", {**run.record, "config": {**run.record["config"], "size": "big"}})
+    with pytest.raises(RunError, match=r"run\.json: size: expected a whole number, got 'big'"):
+        _ = type(run)(run.path).config
+
+
 def nan(moment):
     moment.view(-1)[3] = torch.nan
 

@@ -98,13 +98,13 @@ def looksam(A, w, *, rho, alpha, period, steps):
     return w
 
 
-@pytest.mark.parametrize("period", [2, 3])
-def test_looksam_is_its_papers_algorithm(period):
+@pytest.mark.parametrize(("period", "alpha"), [(2, ALPHA), (3, ALPHA), (3, 0.2)])
+def test_looksam_is_its_papers_algorithm(period, alpha):
     bowl = Quadratic()
     start = bowl.w
-    sam = bowl.sam(period=period, look=ALPHA)
+    sam = bowl.sam(period=period, look=alpha)
     ascents = [sam.step(bowl.passes()) for _ in range(7)]
-    assert_close(bowl.w, looksam(bowl.A, start, rho=RHO, alpha=ALPHA, period=period, steps=7))
+    assert_close(bowl.w, looksam(bowl.A, start, rho=RHO, alpha=alpha, period=period, steps=7))
     assert [ascent.gradients for ascent in ascents] == [2 if step % period == 0 else 1 for step in range(7)]
     assert sum(ascent.gradients for ascent in ascents) == len(bowl.points) == sam.gradients_in(7)
     assert all((ascent.sharpness, ascent.shares) == (0, {}) for ascent in ascents if ascent.gradients == 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -214,12 +215,31 @@ def test_a_definition_of_before_a_field_existed_still_fits(tmp_path):
     assert small_studies.defined(tmp_path).runs == study.runs
 
 
+def test_a_definition_that_is_none_is_refused_by_its_file(tmp_path):
+    study = small_studies.defined(tmp_path)
+    record = json.loads((study.path / "study.json").read_text())
+    record["cells"][0]["config"]["epochs"] = 0
+    (study.path / "study.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"study\.json: epochs: expected 1 or more, got 0"):
+        open_study(study.path)
+
+
 def test_a_folder_of_another_run_is_refused_before_anything_is_trained(tmp_path):
     study = small_studies.defined(tmp_path)
     small_runs.trained(study.path / study.runs[1].name, rho=0.07, seed=1, epochs=1)
     with pytest.raises(RunError, match=r"rho 0\.07 there, 0\.05 asked"):
         sweep(study, data=study.study.baseline.config.data, device="cpu")
     assert not (study.path / study.runs[0].name).exists()
+
+
+def test_a_runs_folder_is_no_place_for_a_study(finished, tmp_path, samrec):
+    study, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(study.path / study.runs[0].name, run)
+    before = sorted(run.iterdir())
+    code, out, err = samrec("sweep", "rho", "--data", "data.txt", "--out", run)
+    assert (code, out, err) == (2, "", f"error: expected a folder for a study, got that of a run: {run}\n")
+    assert sorted(run.iterdir()) == before
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1)])

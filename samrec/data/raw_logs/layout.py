@@ -203,7 +203,8 @@ def _named(path: Path, names: list[str], asked: dict[Role, str | None], wanted: 
             name = next((plain[alias] for alias in _ALIASES[role] if alias in plain), None)
         if name is None:
             missing = f"no column {given!r}" if given is not None else f"no column known to tell the {role}"
-            raise DataError(f"{path}: {missing}; give --{role}-column, one of {', '.join(names)}")
+            known = ", ".join(name if name.isprintable() else repr(name) for name in names)
+            raise DataError(f"{path}: {missing}; give --{role}-column, one of {known}")
         found[role] = name
     return found
 
