@@ -1,5 +1,6 @@
 """How an evaluation reads on a terminal: scores, parts of the users, lists, and what others published."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,8 @@ def _published(found: "BookEntry") -> list[Any]:
 
 
 def _with_error(value: float, error: float, *, digits: int = 4) -> str:
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    """A single user's score has no standard error."""
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else "")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> "Table":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from samrec.errors import Diverged
 
 Gradients = dict[str, Tensor]
+PIECE = 1 << 15  # entries
 
 
 def gradients_of(named: Mapping[str, nn.Parameter]) -> Gradients:
@@ -47,8 +48,15 @@ def norm_of(tensors: Sequence[Tensor]) -> float:
 
 
 def inner_product(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """a.b over the names of `a`, in float64. The same bits for equal arguments."""
-    products = [(a[name].double() * b[name].double()).sum() for name in a]
+    """a.b over the names of `a`, in float64. The same bits for equal arguments.
+
+    In pieces whose copies in float64 stay in the cache: those of whole tables took nine times as long.
+    """
+    products = [
+        torch.dot(ours.double(), theirs.double())
+        for name in a
+        for ours, theirs in zip(a[name].reshape(-1).split(PIECE), b[name].reshape(-1).split(PIECE), strict=True)
+    ]
     return float(torch.stack(products).sum()) if products else 0.0
 
 

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from samrec_tests import small_pretraining, small_runs, small_studies
+from samrec_tests.commands import samrec_in
 from samrec_tests.test_cli_train import assert_one_line
 
-from samrec.cli.main import main
 from samrec.config import Pretrained, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.pretrainings import Pretrainings, read_pretrainings
@@ -163,17 +162,8 @@ def test_a_study_keeps_what_every_seed_starts_from_and_takes_more_with_more_seed
 @pytest.fixture
 def samrec(tmp_path, monkeypatch, capsys):
     """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
     small_studies.data_file(tmp_path)
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["samrec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return command
+    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def test_sasrec_and_s3rec_are_swept_side_by_side_and_again_without_a_second_training(samrec, tmp_path):

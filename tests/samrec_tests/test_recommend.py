@@ -1,21 +1,26 @@
 """`samrec recommend`, `evaluate` and `robustness` from the command line, and the files and ids they take."""
 
 import json
+from io import StringIO
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from samrec_tests import small_runs
 from samrec_tests.commands import samrec_in
 from samrec_tests.tiny_models import some_interactions, some_model
 
+from samrec.cli.evaluation_text import tables
 from samrec.data.s3rec_text import write_s3rec_text
 from samrec.errors import DataError
-from samrec.evaluation.evaluate import read_evaluation
+from samrec.evaluation.evaluate import evaluate_run, read_evaluation
 from samrec.evaluation.histories import Histories, read_histories, typed_history
 from samrec.evaluation.own_ids import Numbers, own_ids
 from samrec.evaluation.protocol import Candidates
 from samrec.evaluation.recommend import recommend, write_parquet
+from samrec.evaluation.strata import Stratum
+from samrec.training.checkpoint import Run
 from samrec.training.trainer import train
 
 
@@ -171,6 +176,16 @@ def test_evaluate_tells_parts_and_lists_and_keeps_its_keys(samrec, place):
     text = samrec("evaluate", "run", "--by", "length", "--beyond", 5)[1]
     assert "by the number of items before the target" in text
     assert "popularity lift" in text
+
+
+def test_a_part_of_one_user_is_told_without_an_error(place):
+    found = evaluate_run(Run(place / "run"), "test")
+    part = Stratum("5 to 9", 1, 1, found.metrics, dict.fromkeys(found.metrics, float("nan")))
+    console = Console(file=StringIO(), width=100)
+    console.print(tables(found, {"strata": {"length": [part]}}))
+    line = next(line for line in console.file.getvalue().splitlines() if "5 to 9" in line)
+    assert f"{found.metrics['HR@10']:.4f} " in line
+    assert "±" not in line
 
 
 def test_sampled_ranking_is_named_and_kept_beside_full_ranking(samrec, place):

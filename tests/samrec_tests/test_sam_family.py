@@ -8,6 +8,7 @@ import torch
 from samrec_tests.quadratic import NAMES, RATE, RHO, Quadratic, flat
 
 from samrec.errors import CheckpointError, ConfigError, Diverged
+from samrec.optim import gradients
 from samrec.optim.sam import Passes
 from samrec.optim.schedule import Schedule
 
@@ -96,6 +97,18 @@ def looksam(A, w, *, rho, alpha, period, steps):
         else:
             w = w - RATE * (g + alpha * g.norm() / kept.norm() * kept)
     return w
+
+
+@pytest.mark.parametrize("piece", [1, 4, 1 << 15])
+def test_an_inner_product_is_that_of_a_loop_over_entries_whatever_the_pieces(piece, monkeypatch):
+    monkeypatch.setattr(gradients, "PIECE", piece)
+    generator = torch.Generator().manual_seed(0)
+    a, b = ({name: torch.randn(3, 5, generator=generator).T for name in "xy"} for _ in range(2))
+    products = [
+        p * q for name in a for p, q in zip(a[name].flatten().tolist(), b[name].flatten().tolist(), strict=True)
+    ]
+    assert gradients.inner_product(a, b) == pytest.approx(math.fsum(products), rel=1e-13)
+    assert gradients.inner_product(a, dict(a)) == gradients.inner_product(dict(a), a)
 
 
 @pytest.mark.parametrize(("period", "alpha"), [(2, ALPHA), (3, ALPHA), (3, 0.2)])
