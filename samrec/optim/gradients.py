@@ -55,9 +55,13 @@ def inner_product(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     products = [
         torch.dot(ours.double(), theirs.double())
         for name in a
-        for ours, theirs in zip(a[name].reshape(-1).split(PIECE), b[name].reshape(-1).split(PIECE), strict=True)
+        for ours, theirs in zip(_pieces(a[name]), _pieces(b[name]), strict=True)
     ]
     return float(torch.stack(products).sum()) if products else 0.0
+
+
+def _pieces(tensor: Tensor) -> Sequence[Tensor]:
+    return torch.split(tensor.reshape(-1), PIECE)
 
 
 def check_finite(parameters: Sequence[nn.Parameter]) -> None:
