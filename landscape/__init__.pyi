@@ -36,6 +36,7 @@ from .executors.here import Pool as Pool
 from .grid import Axis as Axis
 from .grid import Grid as Grid
 from .grid import parse_axis as parse_axis
+from .merge import merge_stores as merge_stores
 from .objective import LossValue as LossValue
 from .objective import Objective as Objective
 from .objective import Recipe as Recipe
@@ -77,6 +78,9 @@ from .spectra import Density as Density
 from .spectra import Subsets as Subsets
 from .spectra import Trace as Trace
 from .store import Store as Store
+from .surface.from_nodes import compute_chebyshev_surface as compute_chebyshev_surface
+from .surface.ratio_map import compute_ratio_map as compute_ratio_map
+from .surface.ratio_map import unconverged as unconverged
 from .surface.resume import compute_surface as compute_surface
 from .targets import load_objective as load_objective
 from .targets import load_weights as load_weights

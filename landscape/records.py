@@ -111,6 +111,7 @@ class Surface:
     centre: Mapping[str, float] = field(default_factory=dict)  # the values at w, by name: "loss", and the metrics
     marks: tuple[Mark, ...] = ()
     group: str = ""  # lines of several seeds that belong together share it
+    approximation: Mapping[str, Any] = field(default_factory=dict)  # how it was interpolated and how far off it may be
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ from landscape.selftest_sharpness import flatness, worst_cases
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.sam_step import sam_sharpness
 from landscape.store import Store
+from landscape.surface.from_nodes import compute_chebyshev_surface
+from landscape.surface.ratio_map import compute_ratio_map, unconverged
 from landscape.surface.resume import compute_surface
 from landscape.trajectory import trajectory_of
 
@@ -59,8 +61,8 @@ class Check:
 def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
-    own = (_surface, _directions, _quadratic_curvature, _spectra, _network_curvature, _estimates, _sharpness)
-    for group in (*own, any_model, bowl_measures, files, worst_cases, flatness):
+    own = (_surface, _directions, _few_points, _ratio_map, _quadratic_curvature, _spectra, _network_curvature)
+    for group in (*own, _estimates, _sharpness, any_model, bowl_measures, files, worst_cases, flatness):
         try:
             checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
         except Exception as problem:  # a selftest reports what broke and goes on
@@ -157,6 +159,31 @@ def _surface(device: torch.device) -> Iterator[Error]:
         1e-10,
     )
     yield "weights changed by measuring", float(content_hash(objective.weights) != before), 0.0
+
+
+def _few_points(device: torch.device) -> Iterator[Error]:
+    objective, _, _ = _quadratic(device)
+    grid = Grid(Axis(-1.0, 1.0, 31), Axis(-0.5, 1.0, 21))
+    asked: dict[str, Any] = {"grid": grid, "checkpoint_name": "w", "seed": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "selftest.h5"
+        few = compute_chebyshev_surface(path, objective, name="few", **asked)
+        exact = compute_surface(path, objective, name="exact", **asked)
+    off = float(np.abs(few.values["loss"] - exact.values["loss"]).max())
+    stated = few.approximation.get("errors", {}).get("loss", float("nan"))
+    yield "Chebyshev surface: true error / stated", off / stated, 1.0
+    yield "Chebyshev surface: stated error / range", stated / float(np.ptp(exact.values["loss"])), 1e-3
+
+
+def _ratio_map(device: torch.device) -> Iterator[Error]:
+    objective, A, _ = _quadratic(device)
+    values = torch.linalg.eigvalsh(A)
+    grid = Grid(Axis(-1.0, 1.0, 2), Axis(0.0, 1.0, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "selftest.h5"
+        found = compute_ratio_map(path, objective, grid=grid, tolerance=1e-5, name="map", checkpoint_name="w")
+    off = np.abs(found.values["ratio"] / abs(float(values[0] / values[-1])) - 1).max()
+    yield "ratio map of a quadratic", float("nan") if unconverged(found) else float(off), 1e-6
 
 
 def _quadratic_curvature(device: torch.device) -> Iterator[Error]:

@@ -51,6 +51,7 @@ Kind = Literal[
     "comparisons",
     "histories",
     "studies",
+    "nodes",
 ]
 TableKind = Literal["comparisons", "histories", "studies"]
 Record = TypeVar("Record")
@@ -92,7 +93,7 @@ class Store(SpectraInStore):
                 with files.changed(resolved, create=True) as file:
                     file.attrs["format"], file.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
                     file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                    file.attrs["versions"] = schema.as_json(_versions())
+                    file.attrs["versions"] = schema.as_json(stored_versions())
             with files.opened(resolved):
                 return cls(resolved, lock)
         except BaseException:
@@ -130,6 +131,10 @@ class Store(SpectraInStore):
     def surface(self, name: str) -> Surface:
         """A surface as far as it is measured; NaN where it is not yet."""
         return self._record("surfaces", name, lambda g, name: schema.read_surface(g, name, g.file["directions"]))
+
+    def nodes(self, name: str) -> Surface:
+        """The nodes that the surface of this name is interpolated from, as far as they were needed."""
+        return self._record("nodes", name, lambda g, name: schema.read_surface(g, name, g.file["directions"]))
 
     def eigenpairs(self, name: str) -> Eigenpairs:
         """Eigenvalues with their evidence."""
@@ -182,10 +187,13 @@ class Store(SpectraInStore):
                         places.remove(file, kind, name)
             schema.write_checkpoint(_fresh(file, "checkpoints", checkpoint.name), checkpoint)
 
-    def add_surface(self, surface: Surface, *, replace: bool = False) -> Surface:
+    def add_surface(
+        self, surface: Surface, *, replace: bool = False, kind: refusals.PointsKind = "surfaces"
+    ) -> Surface:
         """Preallocate a surface, or go on with the same one: the points already measured are kept.
 
-        The same means equal weights, axes, directions, objective settings and names of values.
+        The same means equal weights, axes, directions, objective settings and names of values. `kind` is "nodes" for
+        those that a surface is interpolated from.
 
         Returns:
             The surface as the store now holds it; its status says which points are left.
@@ -199,20 +207,28 @@ class Store(SpectraInStore):
             there = file.get("checkpoints", {}).get(surface.checkpoint)
             checkpoint_hash = None if there is None else str(there.attrs["hash"])
             try:
-                known = refusals.check_surface(self.path, file, surface, checkpoint_hash)
+                known = refusals.check_surface(self.path, file, surface, checkpoint_hash, kind=kind) and not replace
             except StoreMismatch:
                 if not replace:
                     raise
                 known = False
+        read = self.surface if kind == "surfaces" else self.nodes
         if known:
-            return self.surface(surface.name)
-        with self._changed("surfaces", surface.name) as (file, _):
+            return read(surface.name)
+        with self._changed(kind, surface.name) as (file, _):
             _add_directions(file, surface.x, surface.y)
             checkpoint_hash = self._checkpoint_hash(file, surface.checkpoint)
-            schema.write_surface(_fresh(file, "surfaces", surface.name), surface, checkpoint_hash)
-        return self.surface(surface.name)
+            schema.write_surface(_fresh(file, kind, surface.name), surface, checkpoint_hash)
+        return read(surface.name)
 
-    def write_points(self, surface: str, flat_indices: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
+    def write_points(
+        self,
+        surface: str,
+        flat_indices: ArrayLike,
+        values: Mapping[str, ArrayLike],
+        *,
+        kind: refusals.PointsKind = "surfaces",
+    ) -> None:
         """Write measured points in place, by flat index in C order, and call them done.
 
         A point is NON_FINITE where one of its values is not finite; a standard error does not count, being NaN for
@@ -225,7 +241,7 @@ class Store(SpectraInStore):
         self._writing()
         try:
             self._points.write(
-                surface, flat_indices, values, lambda name: self._record("surfaces", name, points.slots_in)
+                (kind, surface), flat_indices, values, lambda key: self._record(key[0], key[1], points.slots_in)
             )
         except OSError as problem:
             raise StoreError(f"cannot write {self.path}: {problem.strerror}; points before are kept") from problem
@@ -303,18 +319,20 @@ class Store(SpectraInStore):
                 if kind == "curvature" and settings is not None:
                     refusals.check_settings(self.path, schema.read_eigenpairs(held, name), settings)
 
-    def check_surface(self, surface: Surface, checkpoint: Checkpoint) -> None:
+    def check_surface(
+        self, surface: Surface, checkpoint: Checkpoint, *, kind: refusals.PointsKind = "surfaces"
+    ) -> None:
         """Refuse before measuring what adding this surface and its checkpoint would refuse.
 
         Raises:
             StoreMismatch: other weights under the checkpoint's name, or another surface under this one.
         """
         with files.opened(self.path) as file:
-            refusals.check_surface(self.path, file, surface, checkpoint.hash)
+            refusals.check_surface(self.path, file, surface, checkpoint.hash, kind=kind)
             refusals.check_weights(self.path, file, checkpoint, ())
 
     def remove(self, kind: refusals.MeasuredKind, name: str) -> None:
-        """Take one measurement out, for good; its checkpoint and all else stay.
+        """Take one measurement out, for good; its checkpoint and all else stay, but for a surface's own nodes.
 
         Raises:
             StoreError: there is none of this name.
@@ -322,6 +340,8 @@ class Store(SpectraInStore):
         self.look_up(kind, name)
         with self._changed(kind, name) as (file, _):
             places.remove(file, kind, name)
+            if kind == "surfaces":
+                places.remove(file, "nodes", name)
 
     def look_up(self, kind: Kind, name: str) -> None:
         """Raise StoreError, with what there is, where there is no record of this name."""
@@ -388,6 +408,7 @@ def _table_kind(kind: TableKind) -> TableKind:
     return kind
 
 
-def _versions() -> dict[str, str]:
+def stored_versions() -> dict[str, str]:
+    """What a new store is written with."""
     packages = ("samrec", "numpy", "h5py")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

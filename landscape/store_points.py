@@ -16,6 +16,7 @@ from landscape import store_files as files
 from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError
 from landscape.records import Status
+from landscape.store_refusals import PointsKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,15 @@ class PointWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._slots: dict[str, Slots] = {}
+        self._slots: dict[tuple[PointsKind, str], Slots] = {}
         self._descriptor: int | None = None
 
     def write(
         self,
-        surface: str,
+        surface: tuple[PointsKind, str],
         flat_indices: ArrayLike,
         values: Mapping[str, ArrayLike],
-        find: Callable[[str], Slots],
+        find: Callable[[tuple[PointsKind, str]], Slots],
     ) -> None:
         """Write points; `find` looks a surface's places up in the file."""
         if self._descriptor is None:

@@ -17,7 +17,8 @@ from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import UNSET, Checkpoint, Eigenpairs, Provenance, Scalars, Surface
 
-MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets", "trajectories"]
+MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets", "trajectories", "nodes"]
+PointsKind = Literal["surfaces", "nodes"]  # records that fill point by point
 MEASURED: dict[MeasuredKind, str] = {
     "surfaces": "surface",
     "curvature": "curvature",
@@ -26,6 +27,7 @@ MEASURED: dict[MeasuredKind, str] = {
     "traces": "trace",
     "subsets": "subsets",
     "trajectories": "trajectory",
+    "nodes": "nodes",
 }
 
 
@@ -84,9 +86,11 @@ def check_held(
     _check_objective(path, held, kind, name, provenance, drawn)
 
 
-def check_surface(path: Path, file: Any, surface: Surface, checkpoint_hash: str | None) -> bool:
+def check_surface(
+    path: Path, file: Any, surface: Surface, checkpoint_hash: str | None, *, kind: PointsKind = "surfaces"
+) -> bool:
     """Whether this very surface is held; refuses another one of its name. No hash: its checkpoint is not known yet."""
-    held = file.get(f"surfaces/{surface.name}")
+    held = file.get(f"{kind}/{surface.name}")
     if held is None:
         return False
     there = schema.read_surface(held, surface.name, file["directions"])
@@ -98,6 +102,7 @@ def check_surface(path: Path, file: Any, surface: Surface, checkpoint_hash: str 
         "beta axis": (_axis(there.beta), _axis(surface.beta)),
         "direction x": (there.x.hash, surface.x.hash),
         "direction y": (there.y and there.y.hash, surface.y and surface.y.hash),
+        "way of measuring": (_method(there), _method(surface)),
     }
     for part, (was, came) in parts.items():
         if was != came:
@@ -106,9 +111,17 @@ def check_surface(path: Path, file: Any, surface: Surface, checkpoint_hash: str 
     if sorted(there.values) != sorted(surface.values):
         _refuse(path, "surface", surface.name, "values", sorted(there.values), sorted(surface.values))
     for axis in ("alpha", "beta"):
-        if not np.array_equal(getattr(there, axis), getattr(surface, axis)):
+        if not same_axis(getattr(there, axis), getattr(surface, axis)):
             _refuse(path, "surface", surface.name, f"{axis} axis", "unequal steps", "others")
     return True
+
+
+def same_axis(one: NDArray[np.float64] | None, other: NDArray[np.float64] | None) -> bool:
+    """Whether two axes are one, but for rounding."""
+    if one is None or other is None:
+        return one is other
+    step = (one[-1] - one[0]) / max(len(one) - 1, 1)
+    return one.shape == other.shape and bool(np.abs(one - other).max() <= 1e-9 * abs(step))
 
 
 def settings_of(pairs: Eigenpairs) -> dict[str, Any]:
@@ -206,6 +219,12 @@ def _refuse(path: Path, what: str, name: str, part: str, held: Any, came: Any) -
 def _objective_of(provenance: Provenance) -> str:
     settings: Mapping[str, Any] = provenance.objective
     return schema.as_json({key: value for key, value in settings.items() if key not in UNSET or value != UNSET[key]})
+
+
+def _method(surface: Surface) -> str:
+    """Exact where nothing else is said; a fall-back to exact points counts as exact."""
+    method = str(surface.approximation.get("method", "exact"))
+    return "exact" if method == "exact" else f"{method} (landscape remove takes it out)"
 
 
 def _axis(values: NDArray[np.float64] | None) -> str:

@@ -4,7 +4,8 @@
     /checkpoints/NAME    hash, norm, parameters, metrics, config
     /directions/ID       kind, seed, policy, hash, norm, orthogonal_to, cosine, skipped_filters; vector where it is kept
     /surfaces/NAME       alpha, beta, status, loss, ...; checkpoint, checkpoint_hash, x, y (direction ids), centre, ...;
-                         marks, group where there are any
+                         marks, group, approximation where there are any
+    /nodes/NAME          the same, at the nodes that the surface NAME is interpolated from; most of them never needed
     /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
                          method, settings; the groups inside are in `store_spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note, seconds; checkpoint, ..., centre_loss
@@ -124,6 +125,8 @@ def write_surface(group: Group, surface: Surface, checkpoint_hash: str) -> None:
         for number, axis in enumerate(axes):
             group[name].dims[number].attach_scale(group[axis])
     group.attrs["values"], group.attrs["centre"] = as_json(list(surface.values)), as_json(surface.centre)
+    if surface.approximation:
+        group.attrs["approximation"] = as_json(surface.approximation)
     group.attrs["x"] = direction_id(surface.x)
     if surface.y is not None:
         group.attrs["y"] = direction_id(surface.y)
@@ -154,6 +157,7 @@ def read_surface(group: Group, name: str, directions: Group) -> Surface:
         centre=json.loads(group.attrs.get("centre", "{}")),
         marks=tuple(Mark(**mark) for mark in json.loads(group.attrs.get("marks", "[]"))),
         group=str(group.attrs.get("group", "")),
+        approximation=json.loads(group.attrs.get("approximation", "{}")),
     )
 
 

@@ -11,6 +11,11 @@ COMMANDS = {
     "surface": _command(
         "surface", "Measure the loss on a line or a plane through a checkpoint.", "the same command goes on"
     ),
+    "ratio-map": Command(
+        "landscape.cli.ratio_map:ratio_map",
+        "Map |lambda_min / lambda_max| over a plane: where the loss is convex.",
+        "the same command goes on",
+    ),
     "curvature": _command("curvature", "Find both ends of the Hessian's spectrum, with residuals."),
     "trace": _command("trace", "Estimate trace and norm of the Hessian, by block of weights too."),
     "density": _command(
@@ -22,6 +27,7 @@ COMMANDS = {
     "sharpness": _command("sharpness", "Measure how much the loss rises close to a checkpoint."),
     "trajectory": _command("trajectory", "Show a training's path in its principal plane.", "the same command goes on"),
     "inspect": _command("inspect", "List what a store holds and how far it is."),
+    "merge": _command("merge", "Put stores computed apart into one."),
     "remove": _command("remove", "Take measurements out of a store by name, for good."),
     "plot": _command("plot", "Draw what a store holds: PNG, PDF, SVG or HTML."),
     "report": _command("report", "Write one HTML page of a study: surfaces, tables, the verdict in words."),

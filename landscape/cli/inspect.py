@@ -51,6 +51,7 @@ def _checkpoint(record: Any) -> dict[str, Any]:
 
 
 def _surface(record: Any) -> dict[str, Any]:
+    from landscape.plots.caption import approximation_note
     from landscape.records import Status
 
     measured = record.status != Status.PENDING
@@ -70,6 +71,7 @@ def _surface(record: Any) -> dict[str, Any]:
         "values": list(record.values),
         **({"marks": [mark.name for mark in record.marks]} if record.marks else {}),
         **({"group": record.group} if record.group else {}),
+        "approximation": approximation_note(record.approximation) or None,
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.cli.measuring import name_of
 from landscape.errors import InvalidArgument
-from landscape.grid import Axis, Grid, parse_axis
+from landscape.grid import Axis, Grid, auto_points, is_auto, parse_axis
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -22,7 +22,6 @@ DRAWN = ("filter", "layer", "raw")
 KINDS = (*DRAWN, "eigenvector", "between", "through", "pca")
 MARGIN = 0.25  # of the marks' extent, to either side
 LINE_POINTS, PLANE_POINTS = 51, 25
-ANY = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,9 @@ class Wanted:
         if self.dimensions == 2 and self.kind == "eigenvector" and len(self.which) < 2:
             raise InvalidArgument(f"expected two eigenvectors for a plane, got {', '.join(self.which)}")
         for axis in (self.x, self.y):
-            if axis not in (None, ANY):
+            if axis is not None and not is_auto(axis):
                 parse_axis(axis)
+            auto_points(axis, 2)
         if self.seeds is not None:
             parse_seeds(self.seeds)
 
@@ -97,7 +97,10 @@ class Wanted:
             default = self.points or (LINE_POINTS if self.dimensions == 1 or self.is_drawn else PLANE_POINTS)
             if self.points is None and self.kind == "between" and self.dimensions == 1:
                 default = 31  # a step of .05: both ends are points
-            axes.append(Axis(low, high, default) if text in (None, ANY) else parse_axis(text))
+            if text is None or is_auto(text):
+                axes.append(Axis(low, high, auto_points(text, default)))
+            else:
+                axes.append(parse_axis(text))
         return Grid(axes[0], axes[1] if self.dimensions == 2 else None)
 
 

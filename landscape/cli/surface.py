@@ -1,6 +1,10 @@
 """`landscape surface`: the loss on a line or a plane through one or several checkpoints, into the store."""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +13,8 @@ import typer
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.planes import Wanted, plane_and_grid
 from landscape.cli.running import LARGEST_SEED, emit, plain
-from landscape.grid import Grid
+from landscape.errors import InvalidArgument
+from landscape.grid import Grid, is_auto
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -21,7 +26,10 @@ def surface(
     store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
     x: Annotated[
         str | None,
-        typer.Option(help="start:stop:points along the first direction; by default -1:1:51, or what holds every mark."),
+        typer.Option(
+            help="start:stop:points along the first direction, or auto[:points]: until the loss has doubled. By "
+            "default -1:1:51, or what holds every mark."
+        ),
     ] = None,
     y: Annotated[
         str | None, typer.Option(help="The same along the second, or auto; a line without it, but for through.")
@@ -49,7 +57,18 @@ def surface(
     ] = None,
     one_dimensional: Annotated[str, typer.Option(help="Biases and gains: zero, random or normalised.")] = "zero",
     untouched: Annotated[str, typer.Option(help="Rows the data never reaches: move or zero.")] = "move",
-    metric: Annotated[list[str] | None, typer.Option(help="Measured at each point too, as in ndcg@10.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Measured at each point too: ndcg@10, ..., or gradient-norm.")
+    ] = None,
+    chebyshev: Annotated[
+        bool, typer.Option("--chebyshev", help="Interpolate from few points, with a stated error, where smooth.")
+    ] = False,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of a Chebyshev surface: error relative to the range; 0.001 by default.")
+    ] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", "--refine", help="Grow the surface held to these axes, which contain its own.")
+    ] = False,
     users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
     loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
     split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
@@ -61,6 +80,12 @@ def surface(
         int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions, where it is to differ.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name in the store; CHECKPOINT-1d or -2d by default.")] = None,
+    batch: Annotated[
+        str,
+        typer.Option(
+            help="Points at a time: a number, or auto if that is measured to be faster; off in the last bits."
+        ),
+    ] = "1",
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads for PyTorch in this process.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -77,12 +102,14 @@ def surface(
     of the loss measured here, kept in the store for models of up to 10 million coordinates.
     """
     from landscape.executors.here import make_executor
+    from landscape.surface.chebyshev import usual_points
 
     drawn_from = seed if direction_seed is None else direction_seed
     wanted = Wanted(
         kind=directions, x=x, y=y, points=points, to=to, other=other, eigenvectors=eigenvectors, block=block,
         seed=drawn_from, seeds=seeds,
     )  # fmt: skip
+    _check_options(chebyshev, tolerance, extend, batch)
     executor = make_executor(workers)
     metrics = tuple(metric or ())
     policy: dict[str, Any] = {"one_dimensional": one_dimensional, "untouched": untouched}
@@ -90,22 +117,30 @@ def surface(
     policy |= {"kind": directions if wanted.is_drawn else "filter", "seed": drawn_from}
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
     objectives = opened(targets, name=name, threads=threads, device=device, **settings)
+    wanted, notes, objectives = _spanned(wanted, objectives, policy)
     if dry_run:
         grid, lines = wanted.grid(), max(len(wanted.each_seed), 1)  # another span costs the same
-        costs = [_cost(name, one, grid, metrics, workers or 1, policy, lines) for name, _, one in objectives]
+        points_of_one = min(grid.size, usual_points(len(grid.shape))) if chebyshev else grid.size
+        costs = [
+            _cost(name, one, grid, metrics, workers or 1, policy, lines * points_of_one) for name, _, one in objectives
+        ]
         emit(as_json, {"dry_run": costs}, "\n".join(map(_cost_line, costs)))
         return
+    from landscape.surface.from_nodes import TOLERANCE, compute_chebyshev_surface
     from landscape.surface.resume import compute_surface
 
+    measure: Any = partial(compute_surface, extend=extend, batch="auto" if batch == "auto" else int(batch))
+    if chebyshev:
+        measure = partial(compute_chebyshev_surface, tolerance=TOLERANCE if tolerance is None else tolerance)
     surfaces = []
     command = " ".join(["landscape", *sys.argv[1:]])
     for target, (checkpoint, _, objective) in zip(targets, objectives, strict=True):
-        called = name or f"{checkpoint}{_of_directions(wanted)}-{wanted.dimensions}d"
+        called = name or f"{checkpoint}{_of_directions(wanted)}-{wanted.dimensions}d{'-chebyshev' if chebyshev else ''}"
         plane, grid = plane_and_grid(
             wanted, objective, checkpoint=checkpoint, target=target, store=store, command=command
         )
         surfaces += [
-            compute_surface(
+            measure(
                 store,
                 objective,
                 grid=grid,
@@ -121,7 +156,46 @@ def surface(
             for one in wanted.each_seed or (drawn_from,)
         ]
     summaries = [_summary(measured) for measured in surfaces]
-    emit(as_json, {"store": str(store), "surfaces": summaries}, "\n".join(map(_summary_line, summaries)))
+    text = "\n".join([*notes, *map(_summary_line, summaries)])
+    emit(as_json, {"store": str(store), "surfaces": summaries, "notes": notes}, text)
+
+
+def _check_options(chebyshev: bool, tolerance: float | None, extend: bool, batch: str) -> None:
+    """Refuse what cannot go together, before anything is opened."""
+    if tolerance is not None and not chebyshev:
+        raise InvalidArgument("expected --tolerance with --chebyshev, got it alone")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise InvalidArgument(f"expected a --tolerance between 0 and 1, got {tolerance:g}")
+    if batch != "auto" and not (batch.isdecimal() and int(batch) >= 1):
+        raise InvalidArgument(f"expected --batch to be auto or a number of points, got {batch!r}")
+    if batch != "1" and chebyshev:
+        raise InvalidArgument("expected --batch without --chebyshev, which takes few points one by one")
+    if extend and chebyshev:
+        raise InvalidArgument(
+            "expected --extend without --chebyshev: nodes belong to one span, give a wider one a name"
+        )
+
+
+def _spanned(
+    wanted: Wanted, objectives: "Iterator[tuple[str, str, Objective]]", policy: dict[str, Any]
+) -> "tuple[Wanted, list[str], Iterator[tuple[str, str, Objective]]]":
+    """Automatic axes of drawn directions, found at the first objective, and what is to be said of them."""
+    if not wanted.is_drawn or not (is_auto(wanted.x) or is_auto(wanted.y)):
+        return wanted, [], objectives
+    from landscape.surface.span import grid_for
+
+    first = next(objectives)
+    given, x, y = wanted.grid(), wanted.x, wanted.y
+    grid, notes = grid_for(
+        x if x is not None and is_auto(x) else given.alpha,
+        y if y is None or is_auto(y) else given.beta,
+        first[2],
+        **policy,
+    )
+    found = replace(
+        wanted, x=str(grid.alpha) if is_auto(x) else x, y=str(grid.beta) if is_auto(y) else y, points=wanted.points
+    )
+    return found, [f"{note}, at {first[0]}" for note in notes], chain([first], objectives)
 
 
 def _of_directions(wanted: Wanted) -> str:
@@ -137,7 +211,7 @@ def _cost(
     metrics: tuple[str, ...],
     workers: int,
     policy: dict[str, Any],
-    lines: int = 1,
+    points: int,
 ) -> dict[str, Any]:
     """Points, seconds and memory, from one point measured here."""
     from landscape.surface.resume import surface_task
@@ -147,8 +221,8 @@ def _cost(
     cost = cost_of(lambda: measure(corner))
     return {
         "checkpoint": checkpoint,
-        "points": lines * grid.size,
-        "seconds": lines * grid.size * cost["seconds_a_step"] / workers,
+        "points": points,
+        "seconds": points * cost["seconds_a_step"] / workers,
         "seconds_a_point": cost["seconds_a_step"],
         "workers": workers,
         "memory_mib": cost["memory_mib"] * (1 if workers == 1 else workers + 1),
@@ -182,13 +256,17 @@ def _summary(measured: "Surface") -> dict[str, Any]:
         "directions": [one.kind for one in (measured.x, measured.y) if one is not None],
         **({"marks": plain(measured.marks)} if measured.marks else {}),
         **({"barrier": plain(barrier)} if (barrier := barrier_of(measured)) is not None else {}),
+        "approximation": dict(measured.approximation),
     }
 
 
 def _summary_line(summary: dict[str, Any]) -> str:
     spread = "" if summary["lowest"] is None else f", loss {summary['lowest']:.6g} to {summary['highest']:.6g}"
     odd = f", {summary['non_finite']} not finite" if summary["non_finite"] else ""
-    line = f"{summary['name']}: {summary['points']:,} points{spread}{odd}"
+    from landscape.plots.caption import approximation_note
+
+    note = approximation_note(summary["approximation"])
+    line = f"{summary['name']}: {summary['points']:,} points{spread}{odd}{'; ' if note else ''}{note}"
     if (barrier := summary.get("barrier")) is not None:
         line += (
             f"; barrier {float(barrier['over_larger_end']):.4g} over the larger end, "

@@ -4,7 +4,7 @@
 each alpha, as both drawing libraries want them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -96,6 +96,7 @@ class Panel:
     centre_height: float  # as drawn; NaN if unknown
     spots: tuple[Spot, ...] = ()
     trail: Trail | None = None
+    unsettled: Floats = field(default_factory=lambda: np.zeros((0, 2)))  # (points, 2) drawn, but did not converge
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,9 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
         axes.plot(*panel.measured.T, ".", color="white", markersize=1.2, markeredgewidth=0, zorder=4)
     if len(panel.holes):
         axes.plot(*panel.holes.T, "x", color="0.25", markersize=2.5, markeredgewidth=0.6, zorder=4)
+    if len(panel.unsettled):
+        ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 4, "markeredgewidth": 0.7}
+        axes.plot(*panel.unsettled.T, "o", markeredgecolor="white", zorder=4, **ring)
     if panel.centre is not None:
         axes.plot(
             *panel.centre,

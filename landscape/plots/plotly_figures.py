@@ -110,6 +110,17 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
                 marker={"color": "white", "size": 2},
                 **place,
             )
+        if len(panel.unsettled):
+            figure.add_scatter(
+                x=panel.unsettled[:, 0],
+                y=panel.unsettled[:, 1],
+                mode="markers",
+                showlegend=False,
+                hovertext="not converged",
+                hoverinfo="text",
+                marker={"symbol": "circle-open", "color": "white", "size": 6},
+                **place,
+            )
         if panel.centre is not None:
             figure.add_scatter(
                 x=[panel.centre[0]],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import InvalidArgument
+from landscape.plots.caption import approximation_note
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
 from landscape.plots.prepare_marks import (
     INTERVAL,
@@ -58,7 +59,15 @@ __all__ = [
 
 LONGEST = 36  # characters of a name over a panel
 RANDOM = ("filter", "layer", "raw")
-UNITS = {"rise": "rise of the loss", "standard_error": "standard error"}
+CURVATURE = ("ratio", "lambda_max", "lambda_min")  # values that an iteration may leave unsettled
+UNITS = {
+    "rise": "rise of the loss",
+    "standard_error": "standard error",
+    "gradient-norm": "norm of the gradient",
+    "ratio": "|λ_min / λ_max|",
+    "lambda_max": "λ_max",
+    "lambda_min": "λ_min",
+}
 
 
 def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss", band: str = "range") -> CurveData:
@@ -84,6 +93,7 @@ def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss
             notes.append(f"{label}: {len(holes)} of {len(x)} points not finite (×)")
         if len(x) < len(surface.alpha):
             notes.append(f"{label}: {len(x)} of {len(surface.alpha)} points measured so far")
+        notes += _interpolated(surface, label, value)
         barrier, told = barrier_on(surface, scale, value) or (None, "")
         notes += [told] if told else []
         spots = spots_on(surface, scale, value)
@@ -123,6 +133,10 @@ def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: s
             notes.append(f"{label}: {count:,} of {size:,} points measured so far{dots}, linear in between")
         if len(panel.holes):
             notes.append(f"{label}: {len(panel.holes):,} of {surface.status.size:,} points not finite{cross}")
+        if len(panel.unsettled):
+            ring = " (○)" if dots else ""
+            notes.append(f"{label}: {len(panel.unsettled):,} of {surface.status.size:,} points not converged{ring}")
+        notes += _interpolated(surface, label, value)
         panels.append(panel)
     lines = tuple(
         (tick, label)
@@ -158,6 +172,7 @@ def _panel(surface: Surface, label: str, value: str, checkpoint: Checkpoint, sca
         holes=places[done & ~np.isfinite(values)],
         centre=(0.0, 0.0) if inside else None,
         centre_height=float(scale.drawn(centre)),
+        unsettled=places[_unsettled(surface, value)],
     )
 
 
@@ -268,6 +283,18 @@ def _notes(kin: Sequence[Sequence[Surface]], store: Store | None = None) -> list
         seeds = ", ".join(str(surface.x.seed) for surface in kin[0])
         return [f"{direction_note(firsts[0]).rpartition(', seed')[0]}, seeds {seeds}"]
     return [direction_note(firsts[0])]
+
+
+def _unsettled(surface: Surface, value: str) -> Any:
+    """Where an eigenvalue is shown whose iteration did not converge."""
+    if value not in CURVATURE or "converged" not in surface.values:
+        return np.zeros(surface.shape, dtype=np.bool_)
+    return (surface.status == Status.DONE) & (surface.values["converged"] == 0)
+
+
+def _interpolated(surface: Surface, label: str, value: str) -> list[str]:
+    note = approximation_note(surface.approximation, value)
+    return [f"{label}: {note}"] if note else []
 
 
 def _drawn(direction: Direction) -> tuple[str, int, str]:

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from landscape.directions import redraw
 from landscape.errors import InvalidArgument, NonFiniteLoss, StoreMismatch
-from landscape.objective import LossValue, Objective, Recipe, loss_at
+from landscape.objective import LossValue, Objective, Recipe, gradient_at, loss_at
 from landscape.parameters import Params, content_hash
 from landscape.records import Direction
 
 Point = tuple[float, ...]  # (alpha,) or (alpha, beta)
 Values = dict[str, float]
 LOSS_VALUES = ("loss", "standard_error", "rise")
+SELF_MADE = ("gradient-norm",)  # metrics that need no objective to know them
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,21 @@ class SurfacePoint:
         return values
 
     def _metrics_at(self, params: Params, is_finite: bool) -> Values:
-        undefined = dict.fromkeys(self.metrics, float("nan"))
+        values = dict.fromkeys(self.metrics, float("nan"))
         if not is_finite:
-            return undefined
-        try:
-            found = self.objective.metrics(params, self.metrics)
-        except NonFiniteLoss:  # the loss is finite, yet some score of the metrics' own split is not
-            return undefined
-        return {name: float(found[name].double().mean()) for name in self.metrics}
+            return values
+        if "gradient-norm" in self.metrics:
+            with torch.enable_grad():
+                gradient = gradient_at(self.objective, params)[1]
+            values["gradient-norm"] = float(torch.linalg.vector_norm(gradient))
+        ranking = [name for name in self.metrics if name not in SELF_MADE]
+        if ranking:
+            try:
+                found = self.objective.metrics(params, ranking)
+            except NonFiniteLoss:  # the loss is finite, yet some score of the metrics' own split is not
+                return values
+            values |= {name: float(found[name].double().mean()) for name in ranking}
+        return values
 
 
 def point_values(here: LossValue, centre: LossValue) -> Values:

@@ -7,26 +7,38 @@ with the same numbers as an unbroken one (on one machine, with one thread count)
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landscape.describe import checkpoint_record, provenance
 from landscape.directions import draw_direction, draw_plane, redraw
 from landscape.errors import InvalidArgument
 from landscape.executors.here import Here
-from landscape.executors.protocol import Executor
+from landscape.executors.protocol import Executor, Task
 from landscape.grid import Grid
 from landscape.objective import Objective, check_frozen
 from landscape.parameters import content_hash
 from landscape.progress import progress
 from landscape.records import Checkpoint, Direction, Plane, Status, Surface
 from landscape.store import Store
-from landscape.surface.evaluate import LOSS_VALUES, Point, SurfaceTask, Values
+from landscape.store_refusals import PointsKind
+from landscape.surface.evaluate import LOSS_VALUES, SELF_MADE, Point, SurfaceTask, Values
+from landscape.surface.grow import carried_over
 
 WRITE_EVERY = 0.05  # seconds; slower points are written one by one, faster ones share a synchronised write
+
+
+class PointTask(Task[Point, Values], Protocol):
+    """What measures values at points, and says which."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The values measured at a point."""
+        ...
 
 
 def compute_surface(
@@ -43,6 +55,9 @@ def compute_surface(
     command: str = "",
     plane: Plane | None = None,
     group: str = "",
+    extend: bool = False,
+    batch: int | Literal["auto"] = 1,
+    approximation: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> Surface:
     """Measure the points of a surface that the store does not hold yet, and return the surface.
@@ -59,9 +74,12 @@ def compute_surface(
         checkpoint_name: of its checkpoint in the store.
         kind: of the directions: "filter", "layer" or "raw".
         seed: of the directions.
-        metrics: names that the objective's `metrics` knows; measured at each point.
+        metrics: names that the objective's `metrics` knows, or "gradient-norm"; measured at each point.
         executor: where points are measured; this process by default.
         command: kept in the provenance.
+        extend: a surface of this name whose axes are contained in the grid's grows to it, its points kept.
+        batch: points taken at a time, or "auto" for as many as are measured to be faster; see `surface.batched`.
+        approximation: kept with the surface: why it was not interpolated, where that was tried.
         plane: directions of another kind, with the points to mark; instead of `kind`, `seed` and `policy`.
         group: what lines of several seeds that belong together share.
         policy: `one_dimensional`, `untouched` and `block` of `draw_direction`.
@@ -72,22 +90,44 @@ def compute_surface(
     """
     task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, plane=plane, **policy)
     loss = check_frozen(objective)
-    checkpoint = checkpoint_record(objective, checkpoint_name, metrics=metrics)
+    checkpoint = checkpoint_record(objective, checkpoint_name, metrics=ranking_metrics(metrics))
     wanted = replace(
-        _empty_surface(objective, grid, task, name, checkpoint_name, command),
+        empty_surface(objective, grid, task, name, checkpoint_name, command),
         centre={"loss": loss.value, **checkpoint.metrics},
         marks=() if plane is None else plane.marks,
         group=group,
+        approximation=approximation or {},
     )
     with contextlib.nullcontext(store) if isinstance(store, Store) else Store.write(store) as opened:
-        opened.check_surface(wanted, checkpoint)
+        grown = carried_over(opened, wanted) if extend else None
+        if grown is None:
+            opened.check_surface(wanted, checkpoint)
         opened.add_checkpoint(checkpoint)
-        held = opened.add_surface(wanted)
+        held = opened.add_surface(wanted if grown is None else grown, replace=grown is not None)
         pending = held.status.reshape(-1) == Status.PENDING
         order = [int(index) for index in grid.coarse_to_fine() if pending[index]]
-        if order:
-            _fill(opened, name, task, grid, order, executor or Here())
+        fill_points(opened, held, task, order, executor or Here(), batch=_batch(batch, task, grid, order))
         return opened.surface(name)
+
+
+def _batch(asked: int | Literal["auto"], task: SurfaceTask, grid: Grid, order: Sequence[int]) -> int:
+    """How many points to take at a time."""
+    if asked == "auto":
+        from landscape.surface.batched import faster_batch
+
+        point = task.open() if order and not task.metrics else None
+        places = grid.coordinates.tolist()
+        return 1 if point is None else faster_batch(cast(Any, point), [tuple(places[index]) for index in order])
+    if asked < 1:
+        raise InvalidArgument(f"expected a batch of at least 1 point, got {asked}")
+    if asked > 1 and task.metrics:
+        raise InvalidArgument(f"expected no metrics with batches of points, got {', '.join(task.metrics)}")
+    return asked
+
+
+def ranking_metrics(metrics: Sequence[str]) -> list[str]:
+    """Those that the objective itself knows."""
+    return [metric for metric in metrics if metric not in SELF_MADE]
 
 
 def planned_surface(
@@ -106,7 +146,7 @@ def planned_surface(
     Args and errors are those of `compute_surface`; it costs the draw of the directions.
     """
     task = surface_task(objective, grid, kind=kind, seed=seed, metrics=metrics, **policy)
-    surface = _empty_surface(objective, grid, task, name, checkpoint_name, "")
+    surface = empty_surface(objective, grid, task, name, checkpoint_name, "")
     return surface, checkpoint_record(objective, checkpoint_name)
 
 
@@ -158,9 +198,10 @@ def _directions_for(objective: Objective, grid: Grid, plane: Plane, **drawn: Any
     return plane.x, draw_direction(layout, weights, orthogonal_to=x, **drawn)[1]
 
 
-def _empty_surface(
+def empty_surface(
     objective: Objective, grid: Grid, task: SurfaceTask, name: str, checkpoint: str, command: str
 ) -> Surface:
+    """The record of a surface before its first point."""
     return Surface(
         name=name,
         checkpoint=checkpoint,
@@ -174,22 +215,35 @@ def _empty_surface(
     )
 
 
-def _fill(store: Store, name: str, task: SurfaceTask, grid: Grid, order: list[int], executor: Executor) -> None:
-    """Measure these points and write them as they come."""
-    coordinates = grid.coordinates.tolist()
-    index_of: dict[Point, int] = {tuple(coordinates[index]): index for index in order}
+def fill_points(
+    store: Store,
+    surface: Surface,
+    task: PointTask,
+    order: Sequence[int],
+    executor: Executor,
+    *,
+    kind: PointsKind = "surfaces",
+    batch: int = 1,
+) -> None:
+    """Measure these points of a surface in the store, by flat index, and write them as they come."""
+    if not len(order):
+        return
+    axes = [axis for axis in (surface.alpha, surface.beta) if axis is not None]
+    coordinates: NDArray[np.float64] = np.stack([plane.reshape(-1) for plane in np.meshgrid(*axes, indexing="ij")], 1)
+    index_of: dict[Point, int] = {tuple(coordinates[index].tolist()): int(index) for index in order}
     waiting: list[tuple[int, Values]] = []
 
     def write() -> None:
         if waiting:
             columns = {value: np.array([values[value] for _, values in waiting]) for value in task.names}
-            store.write_points(name, np.array([index for index, _ in waiting], dtype=np.int64), columns)
+            indices = np.array([index for index, _ in waiting], dtype=np.int64)
+            store.write_points(surface.name, indices, columns, kind=kind)
             waiting.clear()
 
-    with progress(f"surface {name}", len(order)) as advance:
+    with progress(f"{'surface' if kind == 'surfaces' else kind} {surface.name}", len(order)) as advance:
         written = time.monotonic()
         try:
-            for point, values in executor.run(task, list(index_of)):
+            for point, values in _measured(task, list(index_of), executor, batch):
                 waiting.append((index_of[point], values))
                 advance()
                 if time.monotonic() - written >= WRITE_EVERY:
@@ -197,3 +251,15 @@ def _fill(store: Store, name: str, task: SurfaceTask, grid: Grid, order: list[in
                     written = time.monotonic()
         finally:
             write()
+
+
+def _measured(task: PointTask, points: list[Point], executor: Executor, batch: int) -> Iterator[tuple[Point, Values]]:
+    """Every point with its values, taken one by one or several at a time."""
+    if batch == 1:
+        yield from executor.run(task, points)
+        return
+    from landscape.surface.batched import BatchedTask
+
+    groups = [tuple(points[start : start + batch]) for start in range(0, len(points), batch)]
+    for group, values in executor.run(BatchedTask(cast(SurfaceTask, task)), groups):
+        yield from zip(group, values, strict=True)
