@@ -21,7 +21,7 @@ from landscape.executors.here import Here
 from landscape.executors.protocol import Executor
 from landscape.grid import Grid
 from landscape.objective import Objective, check_frozen, gradient_at
-from landscape.records import Status, Surface
+from landscape.records import Plane, Status, Surface
 from landscape.store import Store
 from landscape.surface.chebyshev import SAFETY, Fit, Floats, Nodes, Places, fit
 from landscape.surface.evaluate import SELF_MADE, Point, SurfacePoint, SurfaceTask, Values
@@ -48,6 +48,8 @@ def compute_chebyshev_surface(
     metrics: Sequence[str] = (),
     executor: Executor | None = None,
     command: str = "",
+    plane: Plane | None = None,
+    group: str = "",
     **directions: Any,
 ) -> Surface:
     """Measure nodes until the surface is known to within the tolerance, and evaluate the grid from them.
@@ -57,7 +59,7 @@ def compute_chebyshev_surface(
     turns out not to be smooth. `approximation` of the result says what was done and how far off it may be.
 
     Args:
-        store, objective, name, checkpoint_name, executor, command: as for `compute_surface`.
+        store, objective, name, checkpoint_name, executor, command, plane, group: as for `compute_surface`.
         grid: a line or a plane; only its ends decide which nodes are needed.
         tolerance: of the error anywhere, relative to the range of the loss; 20 times it is the tolerance of the loss
             relative to its rise where it is below twice the centre's.
@@ -75,10 +77,15 @@ def compute_chebyshev_surface(
         )
     axes = [axis for axis in (grid.alpha, grid.beta) if axis is not None]
     nodes = Nodes(tuple((float(axis.start), float(axis.stop)) for axis in axes))
-    task = surface_task(objective, grid, metrics=metrics, **directions)
+    task = surface_task(objective, grid, metrics=metrics, plane=plane, **directions)
     loss = check_frozen(objective)
     checkpoint = checkpoint_record(objective, checkpoint_name)
-    wanted = replace(empty_surface(objective, grid, task, name, checkpoint_name, command), centre={"loss": loss.value})
+    wanted = replace(
+        empty_surface(objective, grid, task, name, checkpoint_name, command),
+        centre={"loss": loss.value},
+        marks=() if plane is None else plane.marks,
+        group=group,
+    )
     planned = _on_nodes(wanted, nodes)
     with contextlib.nullcontext(store) if isinstance(store, Store) else Store.write(store) as opened:
         opened.check_surface(planned, checkpoint, kind="nodes")
@@ -107,6 +114,8 @@ def compute_chebyshev_surface(
                 executor=executor,
                 command=command,
                 approximation=why,
+                plane=plane,
+                group=group,
                 **directions,
             )
         surface = _evaluated(wanted, nodes, found, measured, tolerance)

@@ -272,3 +272,36 @@ def test_points_of_a_ratio_map_that_did_not_converge_are_named(tmp_path, monkeyp
         surface = store.surface("small_network-ratio")
     assert [list(place) for place in unconverged(surface)] == row["unconverged"]
     assert (surface.status == Status.DONE).all()
+
+
+def command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["landscape", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code, *capsys.readouterr()
+
+
+def test_the_commands_interpolate_find_spans_refine_and_merge(tmp_path, monkeypatch, capsys):
+    first, second, out = (str(tmp_path / f"{name}.h5") for name in "abc")
+    surface = ["surface", "landscape_tests.known:small_network", "--json", "--store"]
+    code, told, _ = command(
+        monkeypatch, capsys, *surface, first, "--x", "auto:31", "--y", "auto:21", "--chebyshev", "--tolerance", "0.02"
+    )
+    answer = json.loads(told)
+    assert (code, len(answer["notes"])) == (0, 2)
+    (summary,) = answer["surfaces"]
+    assert (summary["name"], summary["points"]) == ("small_network-2d-chebyshev", 31 * 21)
+    assert summary["approximation"]["method"] == "chebyshev"
+    for axis in (["--x=-1:1:3"], ["--x=-1:1:5", "--refine"]):
+        assert command(monkeypatch, capsys, *surface, second, *axis)[0] == 0
+    assert command(monkeypatch, capsys, "merge", first, second, "--out", out)[0] == 0
+    with Store.read(out) as store:
+        assert store.names("surfaces") == ["small_network-1d", "small_network-2d-chebyshev"]
+    for refused in (
+        ["--tolerance", "0.1"],
+        ["--chebyshev", "--extend"],
+        ["--batch", "0"],
+        ["--chebyshev", "--metric", "x"],
+    ):
+        code, _, said = command(monkeypatch, capsys, *surface, out, "--x=-1:1:5", *refused)
+        assert (code, said.count("\n")) == (2, 1)
