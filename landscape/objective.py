@@ -236,7 +236,7 @@ class ModelObjective:
             max_bytes=max_bytes,
         )
         self.chunks = self._counted(pieces, counts)
-        own = {"loss": self._loss.name, "data": data_hash(self.chunks)}
+        own = {"loss": self._loss.name, "batches": data_hash(self.chunks)}
         self.facts = self._module.facts | own | dict(facts or {})
 
     def outputs(self, params: Params, chunk: Any, *, differentiable_twice: bool = False) -> Tensor:

@@ -31,6 +31,7 @@ DRAWN = (
     "seed",
     "units",
     "targets",
+    "batches",
 )  # facts of an objective that differ between the rows of one record of subsets
 
 

@@ -45,6 +45,10 @@ def plot(
         Kind | None, typer.Option("--kind", help="Contour by default, a curve where surfaces have one axis.")
     ] = None,
     dpi: Annotated[int, typer.Option("--dpi", min=30, max=2400, help="Dots per inch of a .png.")] = 300,
+    style: Annotated[str, typer.Option("--style", help="paper, talk or dark.")] = "paper",
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Fit the figure to 1 or 2 columns of a two-column paper.")
+    ] = None,
     value: Annotated[str, typer.Option("--value", help="Value of the surfaces: loss, or a metric by name.")] = "loss",
     band: Annotated[
         str, typer.Option(metavar="range|sd", help="Of lines of several seeds: smallest to largest, or mean ± sd.")
@@ -57,12 +61,13 @@ def plot(
     """
     from landscape.errors import InvalidArgument
     from landscape.plots import prepare
-    from landscape.plots.style import PAPER
+    from landscape.plots.style import style_named
     from landscape.store import Store
 
     ending = out.suffix.lower()
     if ending not in (".png", ".pdf", ".svg", ".html"):
         raise InvalidArgument(f"expected --out to end in .png, .pdf, .svg or .html, got {out.name!r}")
+    look = style_named(style, columns=columns)
     names = list(dict.fromkeys(surface or ()))
     with Store.read(store) as opened:
         drawn = kind or _fitting(opened, names)
@@ -80,12 +85,12 @@ def plot(
     if ending == ".html":
         from landscape.plots import plotly_figures
 
-        plotly_figures.save(getattr(plotly_figures, drawn)(data), out)
+        plotly_figures.save(getattr(plotly_figures, drawn)(data, style=look), out)
     else:
         from landscape.plots import matplotlib_figures
 
-        style = replace(PAPER, dots_per_inch=dpi)
-        matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data, style=style), out)
+        look = replace(look, dots_per_inch=dpi)
+        matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data, style=look), out)
     notes = list(data.notes)
     emit(as_json, {"figure": str(out), "kind": str(drawn), "notes": notes}, "\n".join([f"{drawn} in {out}", *notes]))
 

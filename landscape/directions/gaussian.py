@@ -27,6 +27,7 @@ from landscape.records import Direction
 KINDS = ("filter", "layer", "raw")
 ONE_DIMENSIONAL = ("zero", "random", "normalised")
 UNTOUCHED = ("move", "zero")
+ROUNDING = 1e-12  # of the length drawn: what is left of a direction that has no orthogonal one
 Filters = Float[Tensor, "filters entries"]
 
 
@@ -100,7 +101,10 @@ def draw_direction(
     if kind == "raw" and other is not None:
         length = torch.linalg.vector_norm(flat)
         flat = without(flat, other.where(flat != 0, 0.0))  # what stays must not move by the first one's leave
-        flat = flat * (length / torch.linalg.vector_norm(flat))
+        if torch.linalg.vector_norm(flat) <= ROUNDING * length:  # of one coordinate there is only rounding left
+            flat = torch.zeros_like(flat)
+        else:
+            flat = flat * (length / torch.linalg.vector_norm(flat))
         direction = layout.unflatten(flat)
     if not torch.linalg.vector_norm(flat) > 0:
         raise InvalidArgument(

@@ -21,7 +21,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.matplotlib_marks import draw_marks
-from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, value_axis
+from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, shade, value_axis
 from landscape.plots.matplotlib_places import draw_line_places, draw_places, places_in
 from landscape.plots.matplotlib_rows import sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
@@ -54,7 +54,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
         figure = empty_figure(style, style.width(1), 3.1, data.notes)
         axes = figure.add_subplot()
         if data.has_centre:
-            axes.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
+            axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
         for index, line in enumerate(data.lines):
             colour = style.colour(index)
             axes.plot(line.x, line.y, color=colour, linestyle=style.dash(index), label=line.label)
@@ -96,7 +96,7 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> Figure:
 
 
 def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) -> None:
-    axes.set_facecolor("0.88")
+    axes.set_facecolor(shade(0.88))
     axes.set_box_aspect(1)
     axes.set_xlim(panel.alpha[0], panel.alpha[-1])
     axes.set_ylim(panel.beta[0], panel.beta[-1])
@@ -196,7 +196,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
             centre = (column + 0.5) * side / width
             figure.text(
                 centre,
-                (bottom + side + 0.12) / height,
+                (bottom + side - 0.02 + 0.0175 * style.size) / height,
                 panel.title,
                 ha="center",
                 fontweight="bold",
@@ -212,7 +212,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
             )
         )
         _colour_bar(figure, data.scale, style, Normalize(data.scale.low, data.scale.high), cax=bar)
-        figure.text(0.08 / width, 0.06 / height, text, fontsize=style.size - 1.5, color="0.3", va="bottom")
+        figure.text(0.08 / width, 0.06 / height, text, fontsize=style.size - 1.5, color=style.mixed(0.3), va="bottom")
     return figure
 
 
@@ -251,7 +251,7 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
     axes.view_init(elev=40, azim=-55)
     axes.set_box_aspect((1, 1, 0.75), zoom=0.93)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((0.97, 0.97, 0.97, 1.0))
+        axis.set_pane_color((*shade(0.97), 1.0))
 
 
 def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
@@ -261,7 +261,7 @@ def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
         figure = empty_figure(style, style.page, 1.15 + 0.42 * rows, data.notes)
         grid = figure.subplots(1, len(data.panels), squeeze=False)
         for axes, panel in zip(grid.flat, data.panels, strict=True):
-            axes.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
+            axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
             draw_marks(axes, panel, style, upright=False)
             for marks in panel.marks:
                 for x, y, text in zip(marks.value, marks.position, marks.texts, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.plots.figure_data import MarksPanel
-from landscape.plots.matplotlib_paper import value_axis
+from landscape.plots.matplotlib_paper import shade, value_axis
 from landscape.plots.style import Style
 
 
@@ -30,7 +30,7 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
             x[~marks.solid],
             y[~marks.solid],
             style.marker(marks.member),
-            color="white",
+            color=shade(1),
             markeredgecolor=colour,
             markersize=4,
             zorder=5,

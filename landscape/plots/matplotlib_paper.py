@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from landscape.errors import InvalidArgument
@@ -60,12 +62,12 @@ def _bytes(figure: Figure, kind: str, dots_per_inch: int) -> bytes:
 
 def empty_figure(style: Style, width: float, height: float, notes: tuple[str, ...]) -> PaperFigure:
     """An empty figure whose notes stand below everything else and take their own room."""
-    text = style.wrapped(notes, width)
+    text, height = style.wrapped(notes, width), height * style.size / PAPER.size
     figure = PaperFigure(figsize=(width, height + 0.14 * (text.count("\n") + 1)), layout="constrained")
     figure.style = style
     FigureCanvasAgg(figure)
     if text:
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=style.size - 1.5, color="0.3", linespacing=1.3)
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=style.size - 1.5, color=style.mixed(0.3), linespacing=1.3)
     return figure
 
 
@@ -79,20 +81,28 @@ def value_axis(axes: Axes, scale: Scale, side: str, bounds: tuple[float, float] 
     set_ticks(scale.ticks, scale.tick_labels)
     set_label(scale.label)
     set_limits(*(bounds or (scale.low, scale.high)))
-    axes.grid(axis="y" if side == "y" else "x", color="0.9", linewidth=0.6)
+    axes.grid(axis="y" if side == "y" else "x", color=shade(0.9), linewidth=0.6)
+
+
+def shade(share: float) -> Any:
+    """A shade between the ink (0) and the ground (1) of the figure being drawn."""
+    ink, ground = (np.array(to_rgb(matplotlib.rcParams[key])) for key in ("text.color", "axes.facecolor"))
+    return tuple(((1 - share) * ink + share * ground).tolist())
 
 
 @contextmanager
 def rules(style: Style) -> Iterator[None]:
     """The figure's rules, for as long as this lasts; the caller's own are back afterwards."""
-    size = style.size
+    size, ink, ground, pane = style.size, style.ink, style.ground, style.mixed(0.95)
     settings: Any = {
         "font.family": list(style.font), "font.size": size, "axes.titlesize": size + 1, "axes.labelsize": size,
         "xtick.labelsize": size - 1, "ytick.labelsize": size - 1, "legend.fontsize": size, "legend.frameon": False,
         "figure.titlesize": size + 1, "figure.labelsize": size, "axes.linewidth": 0.6, "axes.axisbelow": True,
-        "axes.grid": False, "axes.facecolor": "white", "figure.facecolor": "white", "savefig.facecolor": "white",
-        "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black", "xtick.color": "black",
-        "ytick.color": "black", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
+        "axes.grid": False, "axes.facecolor": ground, "figure.facecolor": ground, "savefig.facecolor": ground,
+        "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "xtick.color": ink,
+        "grid.color": style.mixed(0.9),
+        "axes3d.xaxis.panecolor": pane, "axes3d.yaxis.panecolor": pane, "axes3d.zaxis.panecolor": pane,
+        "ytick.color": ink, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
         "ytick.major.size": 2.5, "lines.linewidth": 1.3, "text.usetex": False, "svg.hashsalt": "landscape",
         "svg.fonttype": "path", "pdf.fonttype": 42, "savefig.bbox": None, "savefig.transparent": False,
         "axes.spines.top": True, "axes.spines.right": True, "figure.constrained_layout.h_pad": 0.05,

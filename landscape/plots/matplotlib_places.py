@@ -4,6 +4,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from landscape.plots.figure_data import BarrierMark, Line, Panel, Spot, Trail
+from landscape.plots.matplotlib_paper import shade
 from landscape.plots.style import Style
 
 OUTLINE = [patheffects.withStroke(linewidth=1.8, foreground="black")]
@@ -86,7 +87,7 @@ def _draw_barrier(axes: Axes, barrier: BarrierMark, colour: str, style: Style) -
             "",
             (barrier.at, barrier.high),
             (barrier.at, barrier.low),
-            arrowprops={"arrowstyle": "<->", "color": "0.3", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "<->", "color": shade(0.3), "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
             zorder=3,
         )
     axes.annotate(

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from landscape.plots.figure_data import RowsData
 from landscape.plots.matplotlib_marks import draw_marks
-from landscape.plots.matplotlib_paper import empty_figure, rules
+from landscape.plots.matplotlib_paper import empty_figure, rules, shade
 from landscape.plots.style import PAPER, Style
 
 ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its rows
@@ -28,9 +28,9 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
                     along = axes.get_yaxis_transform()
                     axes.text(1.01, at, text, transform=along, va="center", fontsize=style.size - 1.5)
                 for at, _ in panel.categories[1:]:
-                    axes.axhline(at + 0.5, color="0.93", linewidth=0.5, zorder=0)
+                    axes.axhline(at + 0.5, color=shade(0.93), linewidth=0.5, zorder=0)
                 if panel.scale.kind == "linear" and panel.scale.offset == 0 and panel.value_range[0] < 0:
-                    axes.axvline(0.0, color="0.6", linewidth=0.7, zorder=0)
+                    axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
                 if row == 0:
                     axes.set_title(heading, fontweight="bold")
         handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.plots.figure_data import MarksData, MarksPanel, TrendsData
-from landscape.plots.matplotlib_paper import empty_figure, rules, value_axis
+from landscape.plots.matplotlib_paper import empty_figure, rules, shade, value_axis
 from landscape.plots.matplotlib_studies import trends_figure
 from landscape.plots.style import PAPER, Style
 
@@ -52,9 +52,9 @@ def _rows_figure(data: MarksData, style: Style) -> Figure:
 
 def _draw_rows(axes: Axes, panel: MarksPanel, style: Style) -> None:
     for row, _ in panel.categories:
-        axes.axhline(row - 0.5, color="0.92", linewidth=0.6, zorder=0)
+        axes.axhline(row - 0.5, color=shade(0.92), linewidth=0.6, zorder=0)
     if panel.scale.kind == "linear" and panel.value_range[0] < -panel.scale.offset < panel.value_range[1]:
-        axes.axvline(-panel.scale.offset, color="0.6", linewidth=0.7, zorder=0)
+        axes.axvline(-panel.scale.offset, color=shade(0.6), linewidth=0.7, zorder=0)
     for marks in panel.marks:
         colour = style.colour(marks.group)
         bars = np.maximum(np.stack([marks.value - marks.low, marks.high - marks.value]), 0.0)
@@ -67,7 +67,7 @@ def _draw_rows(axes: Axes, panel: MarksPanel, style: Style) -> None:
             linestyle="none",
             marker=style.marker(marks.member),
             markersize=4,
-            markerfacecolor=colour if marks.solid.any() else "white",
+            markerfacecolor=colour if marks.solid.any() else shade(1),
             label=marks.label,
             zorder=4 if marks.solid.any() else 3,
         )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.plots.figure_data import TrendPanel, TrendsData
-from landscape.plots.matplotlib_paper import empty_figure, rules, value_axis
+from landscape.plots.matplotlib_paper import empty_figure, rules, shade, value_axis
 from landscape.plots.style import PAPER, Style
 
 
@@ -58,7 +58,7 @@ def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -
 
 def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
     for at in panel.x_breaks:
-        axes.axvline(at, color="0.55", linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
+        axes.axvline(at, color=shade(0.55), linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
     many = len(panel.trends) > 2 * len({trend.group for trend in panel.trends})
     for trend in panel.trends:
         colour = style.colour(trend.group)
@@ -76,7 +76,7 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
                 color=colour,
                 markersize=2.8 if has_line else 4,
                 alpha=0.85,
-                markeredgecolor="white",
+                markeredgecolor=shade(1),
                 markeredgewidth=0.4,
                 zorder=4,
                 clip_on=False,

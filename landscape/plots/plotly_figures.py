@@ -141,7 +141,7 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
         )
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(showgrid=False, zeroline=False)
-    figure.update_layout(coloraxis=_colours(data.scale, style), plot_bgcolor="#e0e0e0")
+    figure.update_layout(coloraxis=_colours(data.scale, style), plot_bgcolor=style.mixed(0.88))
     return finished(figure, data.notes, style, width=140 + 430 * columns, height=470 * rows + 60)
 
 

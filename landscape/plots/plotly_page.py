@@ -86,11 +86,11 @@ def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: 
         yanchor="top",
         align="left",
         showarrow=False,
-        font={"size": 11, "color": "#555555"},
+        font={"size": style.size + 3, "color": style.mixed(0.33)},
     )
     figure.update_layout(
-        template="plotly_white",
-        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
+        template=style.template,
+        font={"family": "DejaVu Sans, Verdana, sans-serif", "size": style.size + 5},
         width=width,
         height=height + 16 * lines,
         margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},

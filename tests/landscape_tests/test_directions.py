@@ -258,3 +258,9 @@ def test_what_cannot_be_drawn_is_refused():
         draw_direction(Layout.of({"bias": torch.ones(3)}), {"bias": torch.ones(3)})
     with pytest.raises(InvalidArgument, match="finite weights"):
         draw_direction(layout, weights | {"scores.weight": torch.full((3, 5), torch.nan)})
+
+
+def test_one_free_coordinate_has_no_second_direction():
+    layout = Layout({"w": torch.Size([1])})
+    with pytest.raises(InvalidArgument, match="moves something"):
+        draw_plane(layout, {"w": torch.ones(1)}, kind="raw", one_dimensional="random")

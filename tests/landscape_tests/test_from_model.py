@@ -99,7 +99,7 @@ def test_other_statistics_or_data_are_another_objective():
 
     assert facts() == facts()
     assert facts(shift=1.0)["fixed_tensors"] != facts()["fixed_tensors"]
-    assert facts(units=19)["data"] != facts()["data"]
+    assert facts(units=19)["batches"] != facts()["batches"]
 
 
 def test_a_tied_table_is_one_free_tensor_moved_in_both_places():
