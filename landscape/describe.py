@@ -15,7 +15,11 @@ from landscape.records import Checkpoint, Provenance
 
 
 def checkpoint_record(objective: Objective, name: str, *, metrics: Sequence[str] = ()) -> Checkpoint:
-    """The checkpoint an objective stands on. No loss is taken; one pass for the metrics where asked."""
+    """The checkpoint an objective stands on. No loss is taken; one pass for the metrics where asked.
+
+    An objective may have `about`, JSON values of its checkpoint that are kept as its configuration: the `group` that
+    figures colour and the verdict compares by, the `seed` that pairs it with others.
+    """
     found = objective.metrics(objective.weights, metrics) if metrics else {}
     return Checkpoint(
         name=name,
@@ -23,6 +27,7 @@ def checkpoint_record(objective: Objective, name: str, *, metrics: Sequence[str]
         norm=float(torch.linalg.vector_norm(objective.layout.flatten(objective.weights))),
         parameters=objective.layout.size,
         metrics={metric: float(found[metric].double().mean()) for metric in metrics},
+        config=dict(getattr(objective, "about", {})),
     )
 
 

@@ -113,6 +113,7 @@ class SequenceObjective:
             row_groups(interactions, self.chunks, max_length=model.max_length, holdout=holdout),
             BLOCKS,
         )
+        self.about: dict[str, Any] = {}  # of the checkpoint, where it comes from a run
         self.facts: dict[str, Any] = {
             "data": interactions.fingerprint,
             "data_name": interactions.name,
@@ -243,7 +244,7 @@ def load(
     given = {"negative_count": negative_count, "gbce_t": gbce_t}
     own = OWN_OPTIONS.get(loss, {})
     settings |= {name: value for name, value in given.items() if value is not None and value != own.get(name)}
-    return SequenceObjective(
+    objective = SequenceObjective(
         run.load_model(which),
         interactions,
         users=users,
@@ -258,6 +259,8 @@ def load(
         holdout=run.config.holdout,
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
     )
+    objective.about = {"group": run.config.name, "seed": run.config.seed}
+    return objective
 
 
 @dataclass(frozen=True, slots=True)

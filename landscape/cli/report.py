@@ -14,6 +14,9 @@ def report(
         Path | None, typer.Option("--out", help="File to write, .html; beside the store by default.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading; the store's file name by default.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Group of checkpoints that the verdict compares the others with.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Write one self-contained HTML page: interactive surfaces, tables that sort, the verdict in words.
@@ -24,5 +27,5 @@ def report(
     """
     from landscape.report import write_report
 
-    page = write_report(store, out, title=title)
+    page = write_report(store, out, title=title, baseline=baseline)
     emit(as_json, {"report": page, "bytes": page.stat().st_size}, f"report in {page}")

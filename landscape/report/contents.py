@@ -18,10 +18,10 @@ from landscape.store import Store
 MOST_POINTS = 101  # a side of a surface as drawn; more is thinned out
 
 
-def report_of(store: Store, *, title: str, facts: Mapping[str, str]) -> Report:
-    """Everything a store holds as one report."""
+def report_of(store: Store, *, title: str, facts: Mapping[str, str], baseline: str | None = None) -> Report:
+    """Everything a store holds as one report; the verdict compares with the group `baseline`."""
     sections = [section for part in PARTS for section in part(store)]
-    return Report(title, verdict(store), tuple(sections), facts)
+    return Report(title, verdict(store, baseline=baseline), tuple(sections), facts)
 
 
 def _checkpoints(store: Store) -> Iterator[Section]:

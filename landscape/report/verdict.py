@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.plots.scale import short
+from landscape.errors import InvalidArgument
 from landscape.records import Checkpoint, SharpnessMeasure, Table
 from landscape.report.parts import Finding
+from landscape.sharpness.names import family_of, is_invariant, radius_text
 from landscape.store import Store
 
-SILENT = ("seed", "draws", "restarts", "iterations", "pairs", "residual")  # settings that make no other measure
+NO_SHARPNESS = ("pac_bayes_sigma", "lambda_ratio")  # the inverse of another measure, and a shape
+DROP = "drop of "
 HEADLINES = 2  # metrics told where a table does not say which matter
 
 
@@ -38,14 +40,25 @@ class Change:
         return self.high < 0
 
 
-def verdict(store: Store) -> tuple[Finding, ...]:
-    """Findings, most important first; empty where the store holds nothing that can be compared."""
+def verdict(store: Store, *, baseline: str | None = None) -> tuple[Finding, ...]:
+    """Findings, most important first; empty where the store holds nothing that can be compared.
+
+    Args:
+        store: what was measured.
+        baseline: the group that others are compared with; by default that of the table of differences, else the first.
+
+    Raises:
+        InvalidArgument: no group of this name.
+    """
     checkpoints = {name: store.checkpoint(name) for name in store.names("checkpoints")}
     groups = _groups(checkpoints)
     comparisons = store.names("comparisons")
     table = store.table("comparisons", "differences") if "differences" in comparisons else None
-    baseline = str(table.attributes.get("baseline", "")) if table is not None else ""
-    if baseline not in groups:
+    if baseline is not None and baseline not in groups:
+        raise InvalidArgument(f"expected a baseline out of {', '.join(groups) or 'no groups'}, got {baseline!r}")
+    if baseline is None and table is not None:
+        baseline = str(table.attributes.get("baseline", ""))
+    if baseline is None or baseline not in groups:
         baseline = next(iter(groups), "")
     values = _values(store)
     told: list[Finding] = []
@@ -74,19 +87,29 @@ def _values(store: Store) -> dict[str, dict[str, float]]:
         if "lambda_max" in pairs.labels and pairs.settings.get("block") is None:
             k = pairs.labels.index("lambda_max")
             if pairs.converged[k]:
-                values.setdefault("λmax", {})[pairs.checkpoint] = float(pairs.values[k])
+                values.setdefault("λmax (raw)", {})[pairs.checkpoint] = float(pairs.values[k])
     for name in store.names("sharpness"):
         report = store.sharpness(name)
         for measure in report.measures:
-            values.setdefault(told_measure(measure), {})[report.checkpoint] = float(measure.value)
+            if measure.measure not in NO_SHARPNESS:
+                values.setdefault(told_measure(measure), {})[report.checkpoint] = float(measure.value)
+    for name in store.names("traces"):
+        trace = store.trace(name)
+        for quantity, block, coordinates, (value, _) in zip(
+            trace.quantities, trace.blocks, trace.coordinates, trace.estimates, strict=True
+        ):
+            if block == "all" and trace.settings.get("block") is None:
+                kind = "raw" if coordinates == "raw" else "invariant"
+                values.setdefault(f"{quantity.replace('_', ' ')} ({kind})", {})[trace.checkpoint] = value
     return values
 
 
 def told_measure(measure: SharpnessMeasure) -> str:
-    """A measure with the settings that make it another one."""
-    settings = {key: value for key, value in measure.setting.items() if key not in SILENT}
-    shown = [f"{key} {_plain(value)}" for key, value in settings.items() if value not in (None, "absolute")]
-    return " ".join([measure.measure.replace("_", " "), *([f"({', '.join(shown)})"] if shown else [])])
+    """A measure with the settings that make it another one, and whether re-scaling weights leaves it alone."""
+    loss = measure.setting.get("metric") is None
+    name = f"{family_of(measure)} {radius_text(measure)}".strip()
+    drop = "" if loss else DROP
+    return f"{drop}{name} ({'invariant' if is_invariant(measure) else 'raw'})"
 
 
 def _changes(
@@ -173,9 +196,10 @@ def _scores(table: Table, baseline: str, other: str, groups: Mapping[str, Sequen
 
 
 def _told(change: Change) -> str:
-    """A change in percent of the baseline where that is positive, else as it is."""
-    if not change.before > 0:
-        return f"{change.measure} {change.difference:+.3g}"
+    """A change in percent of the baseline; as it is where that may be zero, as a metric's drop may."""
+    if change.measure.startswith(DROP) or not change.before > 0:
+        interval = f" [{change.low:+.2g}, {change.high:+.2g}]" if np.isfinite(change.low) else ""
+        return f"{change.measure} {change.difference:+.2g}{interval}"
     bounds = (change.low / change.before, change.high / change.before)
     interval = f" [{bounds[0]:+.0%}, {bounds[1]:+.0%}]" if np.isfinite(change.low) else ""
     return f"{change.measure} {change.difference / change.before:+.0%}{interval}"
@@ -183,7 +207,3 @@ def _told(change: Change) -> str:
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _plain(value: object) -> str:
-    return short(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -15,7 +15,9 @@ from landscape.report.parts import Report
 from landscape.store import Store
 
 
-def write_report(store: str | Path, out: str | Path | None = None, *, title: str | None = None) -> Path:
+def write_report(
+    store: str | Path, out: str | Path | None = None, *, title: str | None = None, baseline: str | None = None
+) -> Path:
     """Write the report of a store as one HTML file and return its path; it appears whole or not at all.
 
     The store may be half finished, and be written to meanwhile: the report says what is missing. Surfaces are drawn at
@@ -25,10 +27,11 @@ def write_report(store: str | Path, out: str | Path | None = None, *, title: str
         store: the study.
         out: a file ending in .html; beside the store by default.
         title: the heading; the store's file name by default.
+        baseline: the group of checkpoints that the verdict compares the others with; see `verdict`.
 
     Raises:
         StoreError: no store there, or the page cannot be written.
-        InvalidArgument: another ending.
+        InvalidArgument: another ending, or no group of the baseline's name.
     """
     source = Path(store)
     target = source.with_suffix(".html") if out is None else Path(out)
@@ -36,7 +39,7 @@ def write_report(store: str | Path, out: str | Path | None = None, *, title: str
         raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
     with Store.read(source) as opened:
         facts = {"store": source.name, "fingerprint": fingerprint(source), "python": platform.python_version()}
-        report = report_of(opened, title=title or source.stem, facts=facts)
+        report = report_of(opened, title=title or source.stem, facts=facts, baseline=baseline)
     return written_aside(target, page_of(report).encode())
 
 

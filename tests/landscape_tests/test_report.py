@@ -41,13 +41,21 @@ def test_a_change_is_a_paired_t_interval_in_percent_of_the_baseline(tmp_path: Pa
     low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences)) / np.mean(CLEAR["plain"])
     with Store.read(path) as store:
         (item,) = verdict(store)[0].items
-    assert item == f"sam (rho 0.1) {differences.mean() / 1.1:+.0%} [{low:+.0%}, {high:+.0%}]"
+    assert item == f"SAM ρ 0.1 (raw) {differences.mean() / 1.1:+.0%} [{low:+.0%}, {high:+.0%}]"
 
 
 def test_scores_are_told_with_their_interval_and_level(tmp_path: Path) -> None:
     with Store.read(seeds_of_two_methods(tmp_path / "s.h5", {"sam": CLEAR})) as store:
         last = verdict(store)[-1].sentence
     assert last == "NDCG@10 of sam minus plain: +0.0020 [+0.0010, +0.0030] over 3 seeds: a difference at 95 %."
+
+
+def test_the_baseline_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
+    path = seeds_of_two_methods(tmp_path / "s.h5", {"sam": CLEAR})
+    with Store.read(path) as store:
+        assert verdict(store, baseline="sam")[1].sentence == "It is sharper by 1."
+        with pytest.raises(InvalidArgument, match="plain, sam"):
+            verdict(store, baseline="neither")
 
 
 def test_one_pair_of_runs_decides_nothing(tmp_path: Path) -> None:
