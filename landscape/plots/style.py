@@ -61,7 +61,7 @@ class Style:
 
     def wrapped(self, notes: Sequence[str], width: float) -> str:
         """Notes as lines that fit a figure this wide."""
-        letters = int(width * 72 / (0.53 * (self.size - 1.5)))
+        letters = int(width * 72 / (0.56 * (self.size - 1.5)))
         return textwrap.fill("; ".join(notes), letters)
 
 
