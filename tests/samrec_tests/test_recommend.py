@@ -178,6 +178,18 @@ def test_evaluate_tells_parts_and_lists_and_keeps_its_keys(samrec, place):
     assert "popularity lift" in text
 
 
+def test_evaluate_says_beside_below_that_a_cap_stopped_the_run(samrec, place, monkeypatch):
+    data = {small_runs.data().fingerprint: "Beauty"}
+    monkeypatch.setattr("samrec.evaluation.reference_book.DATA_SETS", data)
+    monkeypatch.setattr("samrec.evaluation.reference_book.published_method", lambda config: ("SASRec", "ce"))
+    found = json.loads(samrec("evaluate", "run", "--json")[1])["published"]
+    assert found["metrics"]["HR@10"]["verdict"] == "below"
+    assert found["cut_short"] == ["stopped by the cap of 1 epoch (published: at most 200, with early stopping)"]
+    lines = samrec("evaluate", "run")[1].splitlines()
+    assert any("below by" in line and "*" in line for line in lines)
+    assert f"* this run: {found['cut_short'][0]}" in " ".join(lines)
+
+
 def test_a_part_of_one_user_is_told_without_an_error(place):
     found = evaluate_run(Run(place / "run"), "test")
     part = Stratum("5 to 9", 1, 1, found.metrics, dict.fromkeys(found.metrics, float("nan")))
