@@ -104,9 +104,9 @@ def evaluate(
     if beyond is not None:
         model = folder.load_model("best").to(chosen)
         payload["beyond_accuracy"] = beyond_accuracy(model, parts, k=beyond, keep_seen=keep_seen)
-    ended = Ended(status, folder.record.get("stopped"))
+    how = Ended(status, folder.record.get("stopped"))
     config = folder.config.model_dump()
-    published = look_up(config, result.conditions, result.metrics, result.standard_errors, ended=ended)
+    published = look_up(config, result.conditions, result.metrics, result.standard_errors, ended=how)
     if published is not None:
         payload["published"] = published
     emit(json, payload, None if json else tables(result, payload))

@@ -181,7 +181,7 @@ def test_evaluate_tells_parts_and_lists_and_keeps_its_keys(samrec, place):
 def test_evaluate_says_beside_below_that_a_cap_stopped_the_run(samrec, place, monkeypatch):
     data = {small_runs.data().fingerprint: "Beauty"}
     monkeypatch.setattr("samrec.evaluation.reference_book.DATA_SETS", data)
-    monkeypatch.setattr("samrec.evaluation.reference_book.published_method", lambda config: ("SASRec", "ce"))
+    monkeypatch.setattr("samrec.evaluation.reference_book.published_method", lambda _: ("SASRec", "ce"))
     found = json.loads(samrec("evaluate", "run", "--json")[1])["published"]
     assert found["metrics"]["HR@10"]["verdict"] == "below"
     assert found["cut_short"] == ["stopped by the cap of 1 epoch (published: at most 200, with early stopping)"]
