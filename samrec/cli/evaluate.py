@@ -60,7 +60,7 @@ def evaluate(
     from landscape.devices import choose_device
     from samrec.cli.evaluation_text import tables
     from samrec.errors import ConfigError, NotWritable
-    from samrec.evaluation.beyond_accuracy import beyond_accuracy
+    from samrec.evaluation.beyond_accuracy import beyond_accuracy, check_k
     from samrec.evaluation.evaluate import evaluate_run, keep_evaluation
     from samrec.evaluation.held_out import held_out
     from samrec.evaluation.protocol import Candidates
@@ -75,6 +75,8 @@ def evaluate(
     chosen = choose_device(device)
     folder = Run(run)
     interactions = folder.data(data, data_dir=data_dir)
+    if beyond is not None:
+        check_k(beyond, interactions.item_count)
     result = evaluate_run(
         folder,
         split.value,
