@@ -20,6 +20,7 @@ from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.records import Status, Surface
 from landscape.store import stored_versions
+from landscape.store_columns import as_json, read_provenance
 from landscape.whole_files import check_folder_of
 
 POINTWISE: tuple[refusals.PointsKind, ...] = ("surfaces", "nodes")
@@ -52,7 +53,7 @@ def merge_stores(sources: Sequence[Path], out: Path) -> dict[str, int]:
         with files.changed(out, create=True) as merged:
             merged.attrs["format"], merged.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
             merged.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            merged.attrs["versions"] = schema.as_json(stored_versions())
+            merged.attrs["versions"] = as_json(stored_versions())
             for source in resolved:
                 with files.opened(source) as file:
                     for kind in file:
@@ -90,7 +91,7 @@ def _join_checkpoints(path: Path, held: Any, came: Any, name: str) -> None:
         if differing := [entry for entry in one.keys() & other.keys() if one[entry] != other[entry]]:
             entry = sorted(differing)[0]
             raise StoreMismatch(f"expected {entry} {one[entry]} of checkpoint {name!r}, got {other[entry]} in {path}")
-        held.attrs[key] = schema.as_json({**one, **other})
+        held.attrs[key] = as_json({**one, **other})
 
 
 def _join_points(path: Path, merged: Any, kind: refusals.PointsKind, held: Any, came: Any, name: str) -> int:
@@ -138,9 +139,7 @@ def _equal(one: Any, other: Any) -> bool:
         return False
     if ("provenance" in one.attrs) != ("provenance" in other.attrs):
         return False
-    if "provenance" in one.attrs and not refusals.same_objective(
-        schema.read_provenance(one), schema.read_provenance(other)
-    ):
+    if "provenance" in one.attrs and not refusals.same_objective(read_provenance(one), read_provenance(other)):
         return False
     for name, entry in one.items():
         if hasattr(entry, "keys"):

@@ -7,15 +7,14 @@ status, so a point called done is done, and a rerun of the same surface goes on 
 
 import contextlib
 import datetime
-import difflib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace as replaced
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -24,7 +23,7 @@ from landscape import store_places as places
 from landscape import store_points as points
 from landscape import store_refusals as refusals
 from landscape import store_schema as schema
-from landscape.errors import InvalidArgument, StoreError, StoreMismatch
+from landscape.errors import StoreError, StoreMismatch
 from landscape.records import (
     Checkpoint,
     Direction,
@@ -36,28 +35,13 @@ from landscape.records import (
     Table,
     Trajectory,
 )
+from landscape.store_columns import as_json, check_name
+from landscape.store_reading import Kind, RecordsInStore, TableKind, table_kind
 from landscape.store_spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
 
-Kind = Literal[
-    "checkpoints",
-    "surfaces",
-    "curvature",
-    "sharpness",
-    "densities",
-    "traces",
-    "subsets",
-    "trajectories",
-    "comparisons",
-    "histories",
-    "studies",
-    "nodes",
-]
-TableKind = Literal["comparisons", "histories", "studies"]
-Record = TypeVar("Record")
 
-
-class Store(SpectraInStore):
+class Store(RecordsInStore, SpectraInStore):
     """A study on disk. Every call sees the file as it is at that moment, so a reader follows a writer at work."""
 
     def __init__(self, path: Path, lock: files.WriterLock | None) -> None:
@@ -93,7 +77,7 @@ class Store(SpectraInStore):
                 with files.changed(resolved, create=True) as file:
                     file.attrs["format"], file.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
                     file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                    file.attrs["versions"] = schema.as_json(stored_versions())
+                    file.attrs["versions"] = as_json(stored_versions())
             with files.opened(resolved):
                 return cls(resolved, lock)
         except BaseException:
@@ -116,46 +100,6 @@ class Store(SpectraInStore):
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
-
-    def names(self, kind: Kind) -> list[str]:
-        """What there is of a kind, in alphabetical order."""
-        if kind not in get_args(Kind):
-            raise InvalidArgument(f"expected one of {', '.join(get_args(Kind))}, got {kind!r}")
-        with files.opened(self.path) as file:
-            return places.names(file, kind)
-
-    def checkpoint(self, name: str) -> Checkpoint:
-        """A checkpoint's record. Raises StoreError for an unknown name, as all of these do."""
-        return self._record("checkpoints", name, schema.read_checkpoint)
-
-    def surface(self, name: str) -> Surface:
-        """A surface as far as it is measured; NaN where it is not yet."""
-        return self._record("surfaces", name, lambda g, name: schema.read_surface(g, name, g.file["directions"]))
-
-    def nodes(self, name: str) -> Surface:
-        """The nodes that the surface of this name is interpolated from, as far as they were needed."""
-        return self._record("nodes", name, lambda g, name: schema.read_surface(g, name, g.file["directions"]))
-
-    def eigenpairs(self, name: str) -> Eigenpairs:
-        """Eigenvalues with their evidence."""
-        return self._record("curvature", name, schema.read_eigenpairs)
-
-    def sharpness(self, name: str) -> SharpnessReport:
-        """All sharpness measures of one call."""
-        return self._record("sharpness", name, schema.read_sharpness)
-
-    def trajectory(self, name: str) -> Trajectory:
-        """A training's path in a plane."""
-        return self._record("trajectories", name, lambda g, name: schema.read_trajectory(g, name, g.file["directions"]))
-
-    def directions(self) -> list[Direction]:
-        """All directions that surfaces and trajectories were measured along, in no order."""
-        with files.opened(self.path) as file:
-            return [schema.read_direction(group) for group in file.get("directions", {}).values()]
-
-    def table(self, kind: TableKind, name: str) -> Table:
-        """A comparison, a history or a study."""
-        return self._record(_table_kind(kind), name, schema.read_table)
 
     def add_checkpoint(
         self, checkpoint: Checkpoint, *, replacing: Collection[tuple[refusals.MeasuredKind, str]] = ()
@@ -343,23 +287,10 @@ class Store(SpectraInStore):
             if kind == "surfaces":
                 places.remove(file, "nodes", name)
 
-    def look_up(self, kind: Kind, name: str) -> None:
-        """Raise StoreError, with what there is, where there is no record of this name."""
-        self._record(kind, name, lambda *_: None)
-
     def add_table(self, kind: TableKind, table: Table) -> None:
         """Add a table, or replace the one of this name."""
-        with self._changed(_table_kind(kind), table.name) as (file, _):
+        with self._changed(table_kind(kind), table.name) as (file, _):
             schema.write_table(_fresh(file, kind, table.name), table)
-
-    def _record(self, kind: Kind, name: str, read: Callable[[Any, str], Record]) -> Record:
-        with files.opened(self.path) as file:
-            names = places.names(file, kind)
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=3) or names
-                there = f"it has {', '.join(near)}" if near else "it has none"
-                raise StoreError(f"expected {name!r} among the {kind} of {self.path}, {there}")
-            return read(places.held(file, kind, name), name)
 
     def _writing(self) -> None:
         if self._lock is None:
@@ -367,7 +298,7 @@ class Store(SpectraInStore):
 
     def _changed(self, kind: Kind, name: str) -> contextlib.AbstractContextManager[tuple[Any, Any]]:
         self._writing()
-        schema.check_name(name, "a record")
+        check_name(name, "a record")
         self._settle()
         return _group_changed(self.path, kind, name)
 
@@ -392,7 +323,7 @@ def _group_changed(path: Path, kind: str, name: str) -> Iterator[tuple[Any, Any]
 
 def _fresh(file: Any, kind: str, name: str) -> Any:
     """An empty group under this name, whatever stood there."""
-    schema.check_name(name, "a record")
+    check_name(name, "a record")
     return places.fresh(file, kind, name)
 
 
@@ -400,12 +331,6 @@ def _add_directions(file: Any, *directions: Direction | None) -> None:
     for direction in directions:
         if direction is not None and schema.direction_id(direction) not in file.require_group("directions"):
             schema.write_direction(_fresh(file, "directions", schema.direction_id(direction)), direction)
-
-
-def _table_kind(kind: TableKind) -> TableKind:
-    if kind not in get_args(TableKind):
-        raise InvalidArgument(f"expected one of {', '.join(get_args(TableKind))}, got {kind!r}")
-    return kind
 
 
 def stored_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from landscape import store_places as places
 from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import UNSET, Checkpoint, Eigenpairs, Provenance, Scalars, Surface
+from landscape.store_columns import as_json, read_provenance
 
 MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets", "trajectories", "nodes"]
 PointsKind = Literal["surfaces", "nodes"]  # records that fill point by point
@@ -197,7 +198,7 @@ def _check_block(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
 def _check_objective(
     path: Path, held: Any, kind: MeasuredKind, name: str, provenance: Provenance, drawn: Collection[str] = ()
 ) -> None:
-    there = schema.read_provenance(held)
+    there = read_provenance(held)
     one, other = (
         {key: value for key, value in json.loads(_objective_of(record)).items() if key not in drawn}
         for record in (there, provenance)
@@ -218,7 +219,7 @@ def _refuse(path: Path, what: str, name: str, part: str, held: Any, came: Any) -
 
 def _objective_of(provenance: Provenance) -> str:
     settings: Mapping[str, Any] = provenance.objective
-    return schema.as_json({key: value for key, value in settings.items() if key not in UNSET or value != UNSET[key]})
+    return as_json({key: value for key, value in settings.items() if key not in UNSET or value != UNSET[key]})
 
 
 def _method(surface: Surface) -> str:

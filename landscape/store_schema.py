@@ -12,21 +12,17 @@
     /trajectories/NAME   coordinates, distance, residual, loss, epoch, label, hash, explained; x, y (direction ids), ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
-Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes.
-Truth values are int8 with the attribute dtype="bool", the way xarray writes them. The first stores kept one loss, the
+Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes;
+columns and attributes are written by `store_columns`. The first stores kept one loss, the
 last measured, with the checkpoint (attribute `loss`) and no `centre`, `centre_loss` or `settings`: they are read so.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from landscape.errors import InvalidArgument
 from landscape.records import (
@@ -35,13 +31,24 @@ from landscape.records import (
     Direction,
     Eigenpairs,
     Mark,
-    Provenance,
     SharpnessMeasure,
     SharpnessReport,
     Status,
     Surface,
     Table,
     Trajectory,
+)
+from landscape.store_columns import (
+    as_json,
+    as_text,
+    check_name,
+    read_column,
+    read_number,
+    read_provenance,
+    write_column,
+    write_columns,
+    write_number,
+    write_origin,
 )
 
 Group = Any  # h5py.Group; h5py carries no types
@@ -52,7 +59,7 @@ def write_checkpoint(group: Group, checkpoint: Checkpoint) -> None:
     """Fill an empty group."""
     for key in ("hash", "norm", "parameters"):
         group.attrs[key] = getattr(checkpoint, key)
-    _write_number(group, "loss", checkpoint.loss)
+    write_number(group, "loss", checkpoint.loss)
     group.attrs["metrics"], group.attrs["config"] = as_json(checkpoint.metrics), as_json(checkpoint.config)
 
 
@@ -66,7 +73,7 @@ def read_checkpoint(group: Group, name: str) -> Checkpoint:
         parameters=int(attrs["parameters"]),
         metrics=json.loads(attrs["metrics"]),
         config=json.loads(attrs["config"]),
-        loss=_read_number(group, "loss"),
+        loss=read_number(group, "loss"),
     )
 
 
@@ -134,7 +141,7 @@ def write_surface(group: Group, surface: Surface, checkpoint_hash: str) -> None:
         group.attrs["marks"] = as_json([dataclasses.asdict(mark) for mark in surface.marks])
     if surface.group:
         group.attrs["group"] = surface.group
-    _write_origin(group, surface.checkpoint, checkpoint_hash, surface.provenance)
+    write_origin(group, surface.checkpoint, checkpoint_hash, surface.provenance)
 
 
 def read_surface(group: Group, name: str, directions: Group) -> Surface:
@@ -170,12 +177,12 @@ def value_names(group: Group) -> list[str]:
 def write_eigenpairs(group: Group, pairs: Eigenpairs, checkpoint_hash: str) -> None:
     """Fill an empty group."""
     columns = {key: getattr(pairs, key) for key in ("values", "residuals", "converged", "products")}
-    _write_columns(group, columns, ("label", np.array(pairs.labels, dtype=object)))
+    write_columns(group, columns, ("label", np.array(pairs.labels, dtype=object)))
     group.attrs["method"], group.attrs["tolerance"] = pairs.method, pairs.tolerance
     group.attrs["settings"] = as_json(pairs.settings)
     _write_mass(group, pairs.mass)
-    _write_number(group, "centre_loss", pairs.loss)
-    _write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
+    write_number(group, "centre_loss", pairs.loss)
+    write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
 
 
 def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
@@ -184,14 +191,14 @@ def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
         name=name,
         checkpoint=str(group.attrs["checkpoint"]),
         method=str(group.attrs["method"]),
-        labels=tuple(_read_column(group["label"]).tolist()),
-        values=_read_column(group["values"]),
-        residuals=_read_column(group["residuals"]),
-        converged=_read_column(group["converged"]),
-        products=_read_column(group["products"]),
+        labels=tuple(read_column(group["label"]).tolist()),
+        values=read_column(group["values"]),
+        residuals=read_column(group["residuals"]),
+        converged=read_column(group["converged"]),
+        products=read_column(group["products"]),
         tolerance=float(group.attrs["tolerance"]),
         provenance=read_provenance(group),
-        loss=_read_number(group, "centre_loss"),
+        loss=read_number(group, "centre_loss"),
         settings=json.loads(group.attrs.get("settings", "{}")),
         mass=_read_mass(group),
     )
@@ -201,11 +208,11 @@ def _write_mass(group: Group, mass: BlockMass | None) -> None:
     """Add to a group of eigenpairs where they live."""
     if mass is None:
         return
-    _write_column(group, "block", np.array(mass.blocks, dtype=object)).make_scale("block")
-    table = _write_column(group, "mass", mass.masses)
+    write_column(group, "block", np.array(mass.blocks, dtype=object)).make_scale("block")
+    table = write_column(group, "mass", mass.masses)
     table.dims[0].attach_scale(group["label"])
     table.dims[1].attach_scale(group["block"])
-    _write_column(group, "block_size", mass.sizes).dims[0].attach_scale(group["block"])
+    write_column(group, "block_size", mass.sizes).dims[0].attach_scale(group["block"])
     group.attrs["dimension"] = mass.dimension
 
 
@@ -213,7 +220,7 @@ def _read_mass(group: Group) -> BlockMass | None:
     """Where the eigenvectors of a group live, if it says so."""
     if "mass" not in group:
         return None
-    blocks = tuple(_read_column(group["block"]).tolist())
+    blocks = tuple(read_column(group["block"]).tolist())
     return BlockMass(blocks, group["block_size"][...], int(group.attrs["dimension"]), group["mass"][...])
 
 
@@ -222,25 +229,25 @@ def write_sharpness(group: Group, report: SharpnessReport, checkpoint_hash: str)
     measures = report.measures
     errors = [np.nan if m.standard_error is None else m.standard_error for m in measures]
     columns = {
-        "measure": _text([m.measure for m in measures]),
-        "setting": _text([as_json(m.setting) for m in measures]),
+        "measure": as_text([m.measure for m in measures]),
+        "setting": as_text([as_json(m.setting) for m in measures]),
         "value": np.array([m.value for m in measures], dtype=np.float64),
         "standard_error": np.array(errors, dtype=np.float64),
         "exact": np.array([m.standard_error is None for m in measures], dtype=np.bool_),
         "cost": np.array([m.cost for m in measures], dtype=np.int64),
-        "note": _text([m.note for m in measures]),
+        "note": as_text([m.note for m in measures]),
         "seconds": np.array([np.nan if m.seconds is None else m.seconds for m in measures], dtype=np.float64),
     }
-    _write_columns(group, columns, ("row", np.arange(len(measures))))
-    _write_number(group, "centre_loss", report.loss)
-    _write_origin(group, report.checkpoint, checkpoint_hash, report.provenance)
+    write_columns(group, columns, ("row", np.arange(len(measures))))
+    write_number(group, "centre_loss", report.loss)
+    write_origin(group, report.checkpoint, checkpoint_hash, report.provenance)
 
 
 def read_sharpness(group: Group, name: str) -> SharpnessReport:
     """The record in a group."""
     keys = ("measure", "setting", "value", "standard_error", "exact", "cost", "note")
-    columns = [_read_column(group[key]).tolist() for key in keys]
-    clocks = _read_column(group["seconds"]).tolist() if "seconds" in group else [np.nan] * len(columns[0])
+    columns = [read_column(group[key]).tolist() for key in keys]
+    clocks = read_column(group["seconds"]).tolist() if "seconds" in group else [np.nan] * len(columns[0])
     measures = tuple(
         SharpnessMeasure(
             measure,
@@ -253,28 +260,28 @@ def read_sharpness(group: Group, name: str) -> SharpnessReport:
         )
         for measure, setting, value, error, exact, cost, note, spent in zip(*columns, clocks, strict=True)
     )
-    loss = _read_number(group, "centre_loss")
+    loss = read_number(group, "centre_loss")
     return SharpnessReport(name, str(group.attrs["checkpoint"]), measures, read_provenance(group), loss)
 
 
 def write_trajectory(group: Group, trajectory: Trajectory, checkpoint_hash: str) -> None:
     """Fill an empty group; coordinates have a row a checkpoint and a column a direction."""
     columns = {
-        "label": _text(trajectory.labels),
-        "hash": _text(trajectory.hashes),
+        "label": as_text(trajectory.labels),
+        "hash": as_text(trajectory.hashes),
         "distance": trajectory.distances,
         "residual": trajectory.residuals,
         "loss": trajectory.losses,
         "epoch": trajectory.epochs,
     }
-    _write_columns(group, columns, ("point", np.arange(len(trajectory.labels))))
+    write_columns(group, columns, ("point", np.arange(len(trajectory.labels))))
     group.create_dataset("axis", data=np.arange(2)).make_scale("axis")
     places = group.create_dataset("coordinates", data=np.asarray(trajectory.coordinates, dtype="<f8"))
     for number, axis in enumerate(("point", "axis")):
         places.dims[number].attach_scale(group[axis])
     group.create_dataset("explained", data=trajectory.explained).make_scale("explained")
     group.attrs["x"], group.attrs["y"] = direction_id(trajectory.x), direction_id(trajectory.y)
-    _write_origin(group, trajectory.checkpoint, checkpoint_hash, trajectory.provenance)
+    write_origin(group, trajectory.checkpoint, checkpoint_hash, trajectory.provenance)
 
 
 def read_trajectory(group: Group, name: str, directions: Group) -> Trajectory:
@@ -282,13 +289,13 @@ def read_trajectory(group: Group, name: str, directions: Group) -> Trajectory:
     return Trajectory(
         name=name,
         checkpoint=str(group.attrs["checkpoint"]),
-        labels=tuple(_read_column(group["label"]).tolist()),
-        hashes=tuple(_read_column(group["hash"]).tolist()),
-        epochs=_read_column(group["epoch"]),
+        labels=tuple(read_column(group["label"]).tolist()),
+        hashes=tuple(read_column(group["hash"]).tolist()),
+        epochs=read_column(group["epoch"]),
         coordinates=group["coordinates"][...],
-        distances=_read_column(group["distance"]),
-        residuals=_read_column(group["residual"]),
-        losses=_read_column(group["loss"]),
+        distances=read_column(group["distance"]),
+        residuals=read_column(group["residual"]),
+        losses=read_column(group["loss"]),
         explained=group["explained"][...],
         x=read_direction(directions[group.attrs["x"]]),
         y=read_direction(directions[group.attrs["y"]]),
@@ -306,89 +313,11 @@ def write_table(group: Group, table: Table) -> None:
         scale += "_"
     for key in table.columns:
         check_name(key, "a column")
-    _write_columns(group, table.columns, (scale, np.arange(rows)))
+    write_columns(group, table.columns, (scale, np.arange(rows)))
     group.attrs["columns"], group.attrs["attributes"] = as_json(list(table.columns)), as_json(table.attributes)
 
 
 def read_table(group: Group, name: str) -> Table:
     """The record in a group, columns in the order they were given."""
-    columns = {key: _read_column(group[key]) for key in json.loads(group.attrs["columns"])}
+    columns = {key: read_column(group[key]) for key in json.loads(group.attrs["columns"])}
     return Table(name, columns, json.loads(group.attrs["attributes"]))
-
-
-def read_provenance(group: Group) -> Provenance:
-    """Where a group's numbers come from."""
-    return Provenance(**json.loads(group.attrs["provenance"]))
-
-
-def as_json(value: Any) -> str:
-    """Canonical JSON text: sorted keys, NumPy numbers and paths allowed. Raises InvalidArgument for anything else."""
-    try:
-        return json.dumps(value, sort_keys=True, default=_plain)
-    except (TypeError, ValueError) as problem:
-        raise InvalidArgument(f"expected settings that fit in JSON: {problem}") from problem
-
-
-def check_name(name: str, what: str) -> None:
-    """Refuse a name that HDF5 would read as a path."""
-    if not name or "/" in name or "\0" in name or name in {".", ".."}:
-        raise InvalidArgument(f"expected {what} named without a slash, got {name!r}")
-
-
-def _write_origin(group: Group, checkpoint: str, checkpoint_hash: str, provenance: Provenance) -> None:
-    """What every measurement carries: readable scalars, and the whole provenance as JSON."""
-    group.attrs["checkpoint"], group.attrs["checkpoint_hash"] = checkpoint, checkpoint_hash
-    group.attrs["target"], group.attrs["created"] = provenance.target, provenance.created
-    group.attrs["provenance"] = as_json(dataclasses.asdict(provenance))
-
-
-def _write_number(group: Group, key: str, number: float | None) -> None:
-    if number is not None:
-        group.attrs[key] = number
-
-
-def _read_number(group: Group, key: str) -> float | None:
-    return float(group.attrs[key]) if key in group.attrs else None
-
-
-def _write_columns(group: Group, columns: Mapping[str, Any], scale: tuple[str, NDArray[Any]]) -> None:
-    _write_column(group, *scale).make_scale(scale[0])
-    for key, column in columns.items():
-        _write_column(group, key, np.asarray(column)).dims[0].attach_scale(group[scale[0]])
-
-
-def _write_column(group: Group, key: str, column: NDArray[Any]) -> Any:
-    if column.dtype.kind == "b":
-        dataset = group.create_dataset(key, data=column.astype(np.int8))
-        dataset.attrs["dtype"] = "bool"
-        return dataset
-    if column.dtype.kind in "UOT":
-        if not all(isinstance(entry, str) for entry in column.tolist()):
-            raise InvalidArgument(f"expected numbers or text in column {key!r}, got {column.tolist()[:3]}")
-        return group.create_dataset(key, data=column.astype(object), dtype=h5py.string_dtype())
-    if column.dtype.kind not in "iuf":
-        raise InvalidArgument(f"expected numbers or text in column {key!r}, got type {column.dtype}")
-    return group.create_dataset(key, data=column)
-
-
-def _read_column(dataset: Any) -> NDArray[Any]:
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        return np.asarray(dataset.asstr()[...], dtype=np.str_)
-    values: NDArray[Any] = dataset[...]
-    return values.astype(np.bool_) if dataset.attrs.get("dtype") == "bool" else values
-
-
-def _text(entries: Sequence[str]) -> NDArray[Any]:
-    return np.array(entries, dtype=object)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} {value!r}")

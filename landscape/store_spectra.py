@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from landscape import store_files as files
 from landscape import store_places as places
 from landscape import store_refusals as refusals
-from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import Checkpoint, Provenance, Scalars
 from landscape.spectra import Density, Subsets, Trace
+from landscape.store_columns import as_json, read_column, read_provenance, write_column, write_origin
 
 Record = TypeVar("Record")
 SpectraKind = Literal["densities", "traces", "subsets"]
@@ -196,9 +196,9 @@ def read_trace(group: Any, name: str) -> Trace:
     return Trace(
         name,
         str(group.attrs["checkpoint"]),
-        quantities=tuple(schema._read_column(group["quantity"]).tolist()),
-        blocks=tuple(schema._read_column(group["block"]).tolist()),
-        coordinates=tuple(schema._read_column(group["coordinates"]).tolist()),
+        quantities=tuple(read_column(group["quantity"]).tolist()),
+        blocks=tuple(read_column(group["block"]).tolist()),
+        coordinates=tuple(read_column(group["coordinates"]).tolist()),
         sizes=group["size"][...],
         samples=group["samples"][...],
         **_read_rest(group),
@@ -212,8 +212,8 @@ def write_subsets(group: Any, subsets: Subsets, checkpoint_hash: str) -> None:
     _write_tables(group, {"row": np.arange(len(subsets.users)), "end": ends}, tables)
     columns = {"users": subsets.users, "seed": subsets.seeds, "loss": subsets.losses, "products": subsets.products}
     _write_along(group, "row", columns)
-    group.attrs["settings"] = schema.as_json(subsets.settings)
-    schema._write_origin(group, subsets.checkpoint, checkpoint_hash, subsets.provenance)
+    group.attrs["settings"] = as_json(subsets.settings)
+    write_origin(group, subsets.checkpoint, checkpoint_hash, subsets.provenance)
 
 
 def read_subsets(group: Any, name: str) -> Subsets:
@@ -226,9 +226,9 @@ def read_subsets(group: Any, name: str) -> Subsets:
         losses=group["loss"][...],
         values=group["values"][...],
         residuals=group["residuals"][...],
-        converged=schema._read_column(group["converged"]),
+        converged=read_column(group["converged"]),
         products=group["products"][...],
-        provenance=schema.read_provenance(group),
+        provenance=read_provenance(group),
         settings=json.loads(group.attrs["settings"]),
     )
 
@@ -242,27 +242,27 @@ READERS: dict[SpectraKind, Callable[[Any, str], Any]] = {
 
 def _write_tables(group: Any, axes: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[Any]]) -> None:
     for axis, values in axes.items():
-        schema._write_column(group, axis, values).make_scale(axis)
+        write_column(group, axis, values).make_scale(axis)
     for key, table in tables.items():
-        dataset = schema._write_column(group, key, np.asarray(table))
+        dataset = write_column(group, key, np.asarray(table))
         for number, axis in enumerate(axes):
             dataset.dims[number].attach_scale(group[axis])
 
 
 def _write_along(group: Any, axis: str, columns: Mapping[str, NDArray[Any]]) -> None:
     for key, column in columns.items():
-        schema._write_column(group, key, np.asarray(column)).dims[0].attach_scale(group[axis])
+        write_column(group, key, np.asarray(column)).dims[0].attach_scale(group[axis])
 
 
 def _write_rest(group: Any, record: Density | Trace, checkpoint_hash: str) -> None:
-    group.attrs["products"], group.attrs["settings"] = record.products, schema.as_json(record.settings)
+    group.attrs["products"], group.attrs["settings"] = record.products, as_json(record.settings)
     if record.loss is not None:
         group.attrs["centre_loss"] = record.loss
-    schema._write_origin(group, record.checkpoint, checkpoint_hash, record.provenance)
+    write_origin(group, record.checkpoint, checkpoint_hash, record.provenance)
 
 
 def _read_rest(group: Any) -> dict[str, Any]:
-    provenance: Provenance = schema.read_provenance(group)
+    provenance: Provenance = read_provenance(group)
     loss = float(group.attrs["centre_loss"]) if "centre_loss" in group.attrs else None
     settings = json.loads(group.attrs["settings"])
     return {

@@ -56,7 +56,7 @@ def _contents(store: "Store", form: Format, chosen: list[str] | None) -> dict[st
     from typing import get_args
 
     from landscape.exchange import csv_files, loss_landscape, vtk_files
-    from landscape.store import TableKind
+    from landscape.store_reading import TableKind
 
     write = {
         Format.VTK: vtk_files.surface_vtk,

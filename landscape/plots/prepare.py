@@ -14,6 +14,7 @@ import numpy as np
 from landscape.errors import InvalidArgument
 from landscape.plots.caption import approximation_note
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
+from landscape.plots.prepare_blocks import prepare_mass, prepare_trace
 from landscape.plots.prepare_marks import (
     INTERVAL,
     distinct_labels,
@@ -34,7 +35,7 @@ from landscape.plots.prepare_places import (
     trajectory_on,
 )
 from landscape.plots.prepare_sharpness_table import prepare_sharpness_table
-from landscape.plots.prepare_spectra import prepare_density, prepare_mass, prepare_subsets, prepare_trace
+from landscape.plots.prepare_spectra import prepare_density, prepare_subsets
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Checkpoint, Direction, Status, Surface

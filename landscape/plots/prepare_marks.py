@@ -4,6 +4,7 @@ Each number keeps its bar: a residual for an eigenvalue, a 95 % interval where a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -223,6 +224,11 @@ def _title(measure: SharpnessMeasure) -> str:
             continue
         extra.append(key if setting is True else setting if isinstance(setting, str) else f"{key} {setting}")
     return ", ".join([kind_of(measure).name, *extra])
+
+
+def labels_of(chosen: Sequence[Any]) -> list[str]:
+    """What records are called in a figure: by their checkpoint where that is enough."""
+    return distinct_labels([one.checkpoint for one in chosen], [one.name for one in chosen])
 
 
 def distinct_labels(checkpoints: Sequence[str], names: Sequence[str], longest: int = 28) -> list[str]:

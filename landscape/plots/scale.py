@@ -176,6 +176,23 @@ def _power(size: float) -> int:
     return 0 if -2 <= power <= 3 else power
 
 
+def decades(name: str, low: float, high: float, *, most: int) -> Scale:
+    """A log scale between these bounds with labels at powers of ten, at most so many."""
+    bottom, top = math.log2(low), math.log2(high) + 0.02 * (math.log2(high) - math.log2(low))
+    powers = list(range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1))
+    powers = powers[-1 :: -max(1, math.ceil(len(powers) / most))][::-1]
+    ticks = tuple(power * math.log2(10) for power in powers)
+    names = {0: "1", 1: "10"}
+    labels = tuple(names.get(power, f"10{superscript(power)}") for power in powers)
+    return Scale(name, "log", 0.0, bottom, top, (bottom, top), ticks, labels)
+
+
+def room_around(scale: Scale) -> tuple[float, float]:
+    """Both ends of the axis as drawn, with a little room beyond the scale's own."""
+    room = 0.05 * (scale.high - scale.low)
+    return scale.low - room, scale.high + room
+
+
 def fixed(value: float, step: float, power: int = 0) -> str:
     """A tick's label with as many decimals as the distance between ticks asks for."""
     scaled, gap = value / 10.0**power, step / 10.0**power

@@ -29,11 +29,6 @@ def packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")
 
 
-def unpacked(text: str) -> str:
-    """What was packed."""
-    return gzip.decompress(base64.b64decode(text)).decode()
-
-
 def pack_figures(figures: Sequence[Any]) -> str:
     """Plotly figures in one pack: layouts and traces as JSON, numbers as float32, equal arrays kept once."""
     arrays: dict[bytes, int] = {}

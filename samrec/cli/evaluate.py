@@ -60,11 +60,11 @@ def evaluate(
     from landscape.devices import choose_device
     from samrec.cli.evaluation_text import tables
     from samrec.errors import ConfigError, NotWritable
-    from samrec.evaluation.beyond_accuracy import beyond_accuracy
+    from samrec.evaluation.beyond_accuracy import beyond_accuracy, check_k
     from samrec.evaluation.evaluate import evaluate_run, keep_evaluation
     from samrec.evaluation.held_out import held_out
     from samrec.evaluation.protocol import Candidates
-    from samrec.evaluation.reference_book import look_up
+    from samrec.evaluation.reference_book import Ended, look_up
     from samrec.evaluation.strata import strata_by_head, strata_by_length, strata_by_popularity
     from samrec.training.checkpoint import Run
 
@@ -75,6 +75,8 @@ def evaluate(
     chosen = choose_device(device)
     folder = Run(run)
     interactions = folder.data(data, data_dir=data_dir)
+    if beyond is not None:
+        check_k(beyond, interactions.item_count)
     result = evaluate_run(
         folder,
         split.value,
@@ -104,7 +106,9 @@ def evaluate(
     if beyond is not None:
         model = folder.load_model("best").to(chosen)
         payload["beyond_accuracy"] = beyond_accuracy(model, parts, k=beyond, keep_seen=keep_seen)
-    published = look_up(folder.config.model_dump(), result.conditions, result.metrics, result.standard_errors)
+    how = Ended(status, folder.record.get("stopped"))
+    config = folder.config.model_dump()
+    published = look_up(config, result.conditions, result.metrics, result.standard_errors, ended=how)
     if published is not None:
         payload["published"] = published
     emit(json, payload, None if json else tables(result, payload))

@@ -109,6 +109,8 @@ def _published(found: "BookEntry") -> list[Any]:
         verdict: str = place.verdict
         if place.verdict != "inside":
             verdict += f" by {place.standard_errors_away:.1f} standard errors"
+        if place.verdict == "below" and found.cut_short:
+            verdict += "*"
         reproduced = ""
         if place.reproduced is not None:
             low, high = place.reproduced
@@ -119,6 +121,7 @@ def _published(found: "BookEntry") -> list[Any]:
     return [
         f"published for {found.model} with {found.loss} on {found.data}, same protocol:",
         _table(header, rows),
+        *([f"* this run: {'; '.join(found.cut_short)}"] if found.cut_short else []),
         f"sources: {'; '.join(found.sources)}",
     ]
 

@@ -78,7 +78,8 @@ def prepare(
 
     for path in [raw, *([metadata] if metadata else [])]:
         if not path.is_file():
-            raise DataError(f"there is no file {path}; expected a raw log or metadata")
+            found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+            raise DataError(f"{found}; expected a raw log or metadata")
     layout = find_layout(
         raw,
         format=format,
@@ -136,7 +137,10 @@ def _told(record: dict[str, Any], out: Path, dry_run: bool) -> str:
         if counts[key]:
             lines.append(f"  {counts[key]:>12,}  left out, {what}")
     lines += [f"  {count:>12,}  malformed: {problem}" for problem, count in malformed["by_problem"].items()]
-    lines += [f"                line {one['line']}: {one['problem']}: {one['record']!r}" for one in malformed["first"]]
+    lines += [
+        f"                {one['place']} {one['line']}: {one['problem']}: {one['record']!r}"
+        for one in malformed["first"]
+    ]
     lines.append(
         f"  {counts['interactions']:>12,}  left: {counts['users']:,} users, {counts['items']:,} items, "
         f"{record['first_time'][:10]} to {record['last_time'][:10]}"

@@ -6,48 +6,55 @@ import typer
 
 from landscape.cli.running import emit
 from samrec.cli import stage_options as options
+from samrec.pretrain_config import PretrainConfig, make_pretrain_config
+
+DEFAULTS = options.defaults_of(PretrainConfig)
 
 
 def pretrain(
     data: options.Data,
     out: options.Out,
-    epochs: Annotated[int, typer.Option(help="All of them are trained.")] = 100,
-    aap: Annotated[float, typer.Option(help="Weight of attributes at shown items; 0 leaves the loss out.")] = 0.2,
-    mip: Annotated[float, typer.Option(help="Weight of masked items.")] = 1.0,
-    map_: Annotated[float, typer.Option("--map", help="Weight of attributes at masked items.")] = 1.0,
-    sp: Annotated[float, typer.Option(help="Weight of segments.")] = 0.5,
+    epochs: Annotated[int, typer.Option(help="All of them are trained.")] = DEFAULTS.epochs,
+    aap: Annotated[
+        float, typer.Option(help="Weight of attributes at shown items; 0 leaves the loss out.")
+    ] = DEFAULTS.aap,
+    mip: Annotated[float, typer.Option(help="Weight of masked items.")] = DEFAULTS.mip,
+    map_: Annotated[float, typer.Option("--map", help="Weight of attributes at masked items.")] = DEFAULTS.map,
+    sp: Annotated[float, typer.Option(help="Weight of segments.")] = DEFAULTS.sp,
     inner_sigmoid: Annotated[
         bool, typer.Option("--inner-sigmoid/--no-inner-sigmoid", help="Of MIP's and SP's scores; the original has it.")
-    ] = True,
-    mask: Annotated[float, typer.Option(help="Share of items masked, beside the last one.")] = 0.2,
-    rho: options.Rho = 0.0,
-    sam: options.Sam = False,
-    sam_group: options.SamGroup = "all",
-    sam_dropout: options.SamDropout = "replayed",
-    sam_period: options.SamPeriod = 1,
-    sam_between: options.SamBetween = "look",
-    sam_alpha: options.SamAlpha = 0.7,
-    asam: options.Asam = False,
-    asam_eta: options.AsamEta = 0.01,
-    rho_schedule: options.RhoSchedule = "constant",
-    rho_epochs: options.RhoEpochs = None,
-    rho_factor: options.RhoFactor = 0.5,
-    seed: Annotated[int, typer.Option(help="Weights, order, masks, segments, negatives and dropout.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Prefixes a step.")] = 100,
-    optimizer: options.Optimizer = "adam",
-    learning_rate: options.LearningRate = 1e-3,
-    momentum: options.Momentum = 0.0,
-    weight_decay: options.WeightDecay = 0.0,
-    l2: options.L2 = 0.0,
-    dropout: options.Dropout = 0.5,
-    size: options.Size = 64,
-    heads: options.Heads = 2,
-    layers: options.Layers = 2,
-    max_length: Annotated[int, typer.Option(help="Newest items of a training part that take part.")] = 50,
+    ] = DEFAULTS.inner_sigmoid,
+    mask: Annotated[float, typer.Option(help="Share of items masked, beside the last one.")] = DEFAULTS.mask,
+    rho: options.Rho = DEFAULTS.rho,
+    sam: options.Sam = DEFAULTS.sam,
+    sam_group: options.SamGroup = DEFAULTS.sam_group,
+    sam_dropout: options.SamDropout = DEFAULTS.sam_dropout,
+    sam_period: options.SamPeriod = DEFAULTS.sam_period,
+    sam_between: options.SamBetween = DEFAULTS.sam_between,
+    sam_alpha: options.SamAlpha = DEFAULTS.sam_alpha,
+    asam: options.Asam = DEFAULTS.asam,
+    asam_eta: options.AsamEta = DEFAULTS.asam_eta,
+    rho_schedule: options.RhoSchedule = DEFAULTS.rho_schedule,
+    rho_epochs: options.RhoEpochs = DEFAULTS.rho_epochs,
+    rho_factor: options.RhoFactor = DEFAULTS.rho_factor,
+    seed: Annotated[int, typer.Option(help="Weights, order, masks, segments, negatives and dropout.")] = DEFAULTS.seed,
+    batch_size: Annotated[int, typer.Option(help="Prefixes a step.")] = DEFAULTS.batch_size,
+    optimizer: options.Optimizer = DEFAULTS.optimizer,
+    learning_rate: options.LearningRate = DEFAULTS.learning_rate,
+    momentum: options.Momentum = DEFAULTS.momentum,
+    weight_decay: options.WeightDecay = DEFAULTS.weight_decay,
+    l2: options.L2 = DEFAULTS.l2,
+    dropout: options.Dropout = DEFAULTS.dropout,
+    size: options.Size = DEFAULTS.size,
+    heads: options.Heads = DEFAULTS.heads,
+    layers: options.Layers = DEFAULTS.layers,
+    max_length: Annotated[
+        int, typer.Option(help="Newest items of a training part that take part.")
+    ] = DEFAULTS.max_length,
     data_fraction: Annotated[
         float, typer.Option(help="Share of the training sequences to see: that of samrec train with this and --seed.")
-    ] = 1.0,
-    negatives: options.Negatives = "training",
+    ] = DEFAULTS.data_fraction,
+    negatives: options.Negatives = DEFAULTS.negatives,
     resume: options.Resume = False,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,
@@ -64,7 +71,6 @@ def pretrain(
 
     Then: samrec train --data Beauty --method s3rec --pretrained runs/beauty-pre --out runs/beauty-s3rec
     """
-    from samrec.pretrain_config import make_pretrain_config
     from samrec.training.pretrain import estimate_pretrain_cost
     from samrec.training.pretrain import pretrain as pretrain_run
 

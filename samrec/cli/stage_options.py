@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli.running import emit
+from samrec.cli.options import DataDir, Device, Threads
+from samrec.stage_config import StageConfig
 
 if TYPE_CHECKING:
     import torch
 
     from samrec.data.interactions import Interactions
+
+__all__ = ["DataDir", "Device", "Threads"]  # as other commands have them
 
 Data = Annotated[str, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")]
 Out = Annotated[Path, typer.Option(help="The run folder to make.")]
@@ -53,12 +58,15 @@ WeightDecay = Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: n
 L2 = Annotated[float, typer.Option(help="l2 / 2 ||w||^2 in the loss: seen by the ascent.")]
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where to look for a named data set first.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of this process.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")]
+
+
+def defaults_of(config: type[StageConfig]) -> Any:
+    """The defaults of a configuration's fields, as attributes: what an option that is not given stands for."""
+    fields = config.model_fields.items()
+    return SimpleNamespace(**{name: field.default for name, field in fields if not field.is_required()})
 
 
 def opened(

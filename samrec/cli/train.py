@@ -7,6 +7,9 @@ import typer
 
 from landscape.cli.running import emit
 from samrec.cli import stage_options as options
+from samrec.config import RunConfig, make_config
+
+DEFAULTS = options.defaults_of(RunConfig)
 
 
 def train(
@@ -18,7 +21,7 @@ def train(
             metavar="sasrec|cl4srec|s3rec",
             help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.",
         ),
-    ] = "sasrec",
+    ] = DEFAULTS.method,
     pretrained: Annotated[
         Path | None, typer.Option(help="S3-Rec: the run of samrec pretrain to start from; --resume knows it.")
     ] = None,
@@ -28,48 +31,52 @@ def train(
             metavar="bce|gbce|sampled-softmax|ce",
             help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).",
         ),
-    ] = "bce",
+    ] = DEFAULTS.loss,
     negative_count: Annotated[
         int | None,
         typer.Option(help="Negatives a target.", show_default="1 for bce, 256 for gbce and sampled-softmax"),
-    ] = None,
+    ] = DEFAULTS.negative_count,
     gbce_t: Annotated[
         float | None, typer.Option(help="gBCE's calibration, from 0 (that is bce) to 1.", show_default="0.75")
-    ] = None,
-    rho: options.Rho = 0.0,
-    sam: options.Sam = False,
-    sam_group: options.SamGroup = "all",
-    sam_dropout: options.SamDropout = "replayed",
-    sam_users: Annotated[int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")] = None,
-    sam_period: options.SamPeriod = 1,
-    sam_between: options.SamBetween = "look",
-    sam_alpha: options.SamAlpha = 0.7,
-    asam: options.Asam = False,
-    asam_eta: options.AsamEta = 0.01,
-    rho_schedule: options.RhoSchedule = "constant",
-    rho_epochs: options.RhoEpochs = None,
-    rho_factor: options.RhoFactor = 0.5,
-    seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = 0,
-    epochs: Annotated[int, typer.Option(help="At most this many.")] = 200,
-    patience: Annotated[int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Users a step.")] = 256,
+    ] = DEFAULTS.gbce_t,
+    rho: options.Rho = DEFAULTS.rho,
+    sam: options.Sam = DEFAULTS.sam,
+    sam_group: options.SamGroup = DEFAULTS.sam_group,
+    sam_dropout: options.SamDropout = DEFAULTS.sam_dropout,
+    sam_users: Annotated[
+        int | None, typer.Option(help="m-SAM: an ascent for every so many users of a batch.")
+    ] = DEFAULTS.sam_users,
+    sam_period: options.SamPeriod = DEFAULTS.sam_period,
+    sam_between: options.SamBetween = DEFAULTS.sam_between,
+    sam_alpha: options.SamAlpha = DEFAULTS.sam_alpha,
+    asam: options.Asam = DEFAULTS.asam,
+    asam_eta: options.AsamEta = DEFAULTS.asam_eta,
+    rho_schedule: options.RhoSchedule = DEFAULTS.rho_schedule,
+    rho_epochs: options.RhoEpochs = DEFAULTS.rho_epochs,
+    rho_factor: options.RhoFactor = DEFAULTS.rho_factor,
+    seed: Annotated[int, typer.Option(help="Weights, order, negatives and dropout.")] = DEFAULTS.seed,
+    epochs: Annotated[int, typer.Option(help="At most this many.")] = DEFAULTS.epochs,
+    patience: Annotated[
+        int, typer.Option(help="Stop after this many epochs without a better NDCG@20.")
+    ] = DEFAULTS.patience,
+    batch_size: Annotated[int, typer.Option(help="Users a step.")] = DEFAULTS.batch_size,
     micro_batch: Annotated[
         int | None, typer.Option(help="Users a pass, to save memory; the step stays that of the batch.")
-    ] = None,
-    optimizer: options.Optimizer = "adam",
-    learning_rate: options.LearningRate = 1e-3,
-    momentum: options.Momentum = 0.0,
-    weight_decay: options.WeightDecay = 0.0,
-    l2: options.L2 = 0.0,
-    dropout: options.Dropout = 0.5,
-    size: options.Size = 64,
-    heads: options.Heads = 2,
-    layers: options.Layers = 2,
-    max_length: Annotated[int, typer.Option(help="Newest items a sequence keeps.")] = 50,
+    ] = DEFAULTS.micro_batch,
+    optimizer: options.Optimizer = DEFAULTS.optimizer,
+    learning_rate: options.LearningRate = DEFAULTS.learning_rate,
+    momentum: options.Momentum = DEFAULTS.momentum,
+    weight_decay: options.WeightDecay = DEFAULTS.weight_decay,
+    l2: options.L2 = DEFAULTS.l2,
+    dropout: options.Dropout = DEFAULTS.dropout,
+    size: options.Size = DEFAULTS.size,
+    heads: options.Heads = DEFAULTS.heads,
+    layers: options.Layers = DEFAULTS.layers,
+    max_length: Annotated[int, typer.Option(help="Newest items a sequence keeps.")] = DEFAULTS.max_length,
     data_fraction: Annotated[
         float, typer.Option(help="Share of the training sequences to learn from; all users are evaluated.")
-    ] = 1.0,
-    negatives: options.Negatives = "training",
+    ] = DEFAULTS.data_fraction,
+    negatives: options.Negatives = DEFAULTS.negatives,
     cl_weight: Annotated[
         float | None, typer.Option(help="CL4SRec: weight of the contrast.", show_default="0.1")
     ] = None,
@@ -97,7 +104,7 @@ def train(
     ] = None,
     split: Annotated[
         str, typer.Option(help="Held out: leave-one-out, leave-last-N, or time:T1,T2 (validation and test from then).")
-    ] = "leave-one-out",
+    ] = DEFAULTS.split,
     keep_every: Annotated[
         int | None,
         typer.Option(min=1, help="Keep the weights of every N-th epoch too, as RUN@epoch-N; 0 is the start."),
@@ -116,7 +123,6 @@ def train(
 
     LookSAM: --rho 0.1 --sam-period 5. ASAM: --rho 1 --asam. m-SAM: --rho 0.1 --sam-users 64. They combine.
     """
-    from samrec.config import make_config
     from samrec.training.checkpoint import Run
     from samrec.training.cost import estimate_cost
     from samrec.training.pretrained import find_pretrained

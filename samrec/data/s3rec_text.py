@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from landscape.whole_files import write_whole
 from samrec.data.interactions import SHORTEST, Attributes, Interactions
 from samrec.data.times_file import read_times, times_path
 from samrec.errors import DataError
@@ -72,23 +71,6 @@ def read_s3rec_text(path: str | os.PathLike[str], *, strict: bool = False) -> In
         source=str(path),
         times=None if times is None else times[is_kept],
     )
-
-
-def write_s3rec_text(interactions: Interactions, path: str | os.PathLike[str]) -> None:
-    """Write interactions, and their attributes beside them, so that reading gives the same back.
-
-    Each file is written aside and renamed, so a full disk or a kill leaves no half of one.
-    """
-    path = Path(path)
-    rows = (
-        " ".join(map(str, [user, *interactions.sequence(row).tolist()]))
-        for row, user in enumerate(interactions.user_ids.tolist())
-    )
-    if interactions.attributes is not None:
-        known = interactions.attributes
-        table = {str(item): known.of(item).tolist() for item in range(1, interactions.item_count + 1)}
-        _write_aside(attributes_path(path), json.dumps({item: own for item, own in table.items() if own}) + "\n")
-    _write_aside(path, "\n".join(rows) + "\n")
 
 
 def attributes_path(path: Path) -> Path:
@@ -190,10 +172,3 @@ def _read_attributes(path: Path, item_count: int) -> Attributes | None:
     values = np.array([value for own in rows for value in own], dtype=np.int64)
     offsets = np.concatenate(([0], np.cumsum([len(own) for own in rows], dtype=np.int64)))
     return Attributes(values=values, offsets=offsets, count=int(values.max(initial=0)))
-
-
-def _write_aside(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text.encode("ascii"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

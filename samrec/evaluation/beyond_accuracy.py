@@ -39,6 +39,12 @@ class BeyondAccuracy:
     popularity_lift_standard_error: float  # of a ratio of means, to first order
 
 
+def check_k(k: int, item_count: int) -> None:
+    """Refuse lists that cannot be: ConfigError."""
+    if not 1 <= k <= item_count:
+        raise ConfigError(f"expected lists of 1 to {item_count} items, as many as there are, got {k}")
+
+
 def beyond_accuracy(
     model: Encoder, held_out: HeldOut, *, k: int = 10, keep_seen: bool = False, chunk: int | None = None
 ) -> BeyondAccuracy:
@@ -48,8 +54,10 @@ def beyond_accuracy(
 
     Raises:
         NonFiniteScores: a candidate's score is NaN or infinite.
+        ConfigError: k is not 1 to the number of items.
         DataError: a history or a list without an item.
     """
+    check_k(k, held_out.interactions.item_count)
     popularity = held_out.popularity.astype(np.float64)
     sequences, seen, item_count = held_out.sequences, held_out.seen, held_out.interactions.item_count
     counts = np.zeros(item_count + 1, dtype=np.int64)
@@ -81,7 +89,7 @@ def beyond_accuracy(
     errors = [float(np.sqrt(np.maximum(variance, 0))) for variance in variances]
     recommended = int(np.count_nonzero(counts[1:]))
     return BeyondAccuracy(
-        k=min(k, item_count),
+        k=k,
         lists=lists,
         coverage=recommended / item_count,
         recommended_items=recommended,

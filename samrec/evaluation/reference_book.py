@@ -3,7 +3,7 @@
 `published.csv` holds their rows, each with its source: full ranking on the test item of leave-one-out, seen items
 masked. A data set is known by the fingerprint of its content, never by its name. The spread between rows of one model
 is code and chance, not data. Where data, model, loss or protocol differ from all rows, or a run differs from the
-method's defaults, the book says nothing.
+method's defaults, the book says nothing. A run that trained for less than the published ones is told so.
 """
 
 import csv
@@ -33,6 +33,8 @@ REPRODUCED: Mapping[tuple[str, str, str], Mapping[str, tuple[str, str]]] = {
     ("Yelp", "SASRec", "bce"): {"HR@10": (".025", ".028"), "NDCG@10": (".012", ".014")},
 }
 MODELS = {"sasrec": "SASRec", "cl4srec": "CL4SRec", "s3rec": "S3Rec"}  # our methods by the names in the rows
+CAPS = {"SASRec": 200, "S3Rec": 200}  # epochs at most in the S3-Rec code; of the CL4SRec rows it is not known
+PRETRAINED = (100, 150)  # epochs of pre-training behind the S3-Rec rows
 LOSSES = ("bce", "ce")  # bce: one negative a target
 FREE = ("seed", "epochs", "patience", "data")  # what a run of the published method may choose
 DIGITS = 4  # of the published numbers
@@ -71,6 +73,15 @@ class BookEntry:
     loss: str
     metrics: dict[str, Place]
     sources: tuple[str, ...]
+    cut_short: tuple[str, ...] = ()  # what ended the run, or its pre-training, early; a "below" may come from it
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run's training ended, as run.json tells it."""
+
+    status: str  # "finished", "running", "diverged", "imported"
+    stopped: str | None = None  # "patience", "cap", "diverged"; None where it has not ended, or is not known
 
 
 def look_up(
@@ -78,6 +89,8 @@ def look_up(
     conditions: Mapping[str, str],
     metrics: Mapping[str, float],
     standard_errors: Mapping[str, float],
+    *,
+    ended: Ended | None = None,
 ) -> BookEntry | None:
     """Compare, or None where nothing was published for the same.
 
@@ -86,6 +99,7 @@ def look_up(
         conditions: the protocol of the scores.
         metrics: the scores.
         standard_errors: theirs.
+        ended: what stopped the training; None where nobody knows.
     """
     data = DATA_SETS.get(conditions["data"])
     model, loss = published_method(config)
@@ -103,7 +117,8 @@ def look_up(
             places[name] = _place(
                 value, standard_errors[name], found, REPRODUCED.get((data, model, loss), {}).get(name)
             )
-    return BookEntry(data, model, loss, places, tuple(row.source for row in rows)) if places else None
+    sources = tuple(row.source for row in rows)
+    return BookEntry(data, model, loss, places, sources, _cut_short(config, model, ended)) if places else None
 
 
 def published_method(config: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -133,6 +148,22 @@ def _is_plain(pretrained: Pretrained) -> bool:
     """Whether the pre-training was the published one, for however many epochs."""
     plain = make_pretrain_config(data="", epochs=pretrained.epochs)
     return pretrained.recipe == fingerprint(plain.without_seed)
+
+
+def _cut_short(config: Mapping[str, Any], model: str, ended: Ended | None) -> tuple[str, ...]:
+    """What the run, or its pre-training, had less of than the published ones, in words."""
+    told = []
+    published = f"at most {CAPS[model]}, with early stopping" if model in CAPS else "not known"
+    if ended is not None and ended.stopped == "cap":
+        cap = config.get("epochs", RunConfig.model_fields["epochs"].default)
+        told.append(f"stopped by the cap of {cap} epoch{'s' if cap != 1 else ''} (published: {published})")
+    elif ended is not None and ended.status in ("running", "diverged"):
+        told.append("its training had not ended" if ended.status == "running" else "its training diverged")
+    pretrained = config.get("pretrained")
+    if pretrained is not None and pretrained["epochs"] < PRETRAINED[0]:
+        epochs = f"{pretrained['epochs']} epoch{'s' if pretrained['epochs'] != 1 else ''}"
+        told.append(f"pre-trained for {epochs} (published: {PRETRAINED[0]} to {PRETRAINED[1]})")
+    return tuple(told)
 
 
 def _place(value: float, error: float, published: list[float], reproduced: tuple[str, str] | None) -> Place:

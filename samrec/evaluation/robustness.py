@@ -99,6 +99,7 @@ def robustness(
     owners = parts.sequences.users
     perturbed = []
     asked: list[tuple[str, float]] = [(how, share) for share in noise] + [("truncate", kept) for kept in truncate]
+    asked = list(dict.fromkeys(asked))  # each once
     for kind, amount in asked:
         is_noise = kind != "truncate"
         inputs = noisy(parts, amount, how=how, seed=seed) if is_noise else truncated(parts, int(amount))

@@ -27,11 +27,12 @@ from samrec.optim.base import moment_names
 from samrec.optim.build import build_optimizer, build_sam
 from samrec.optim.sam import Ascent, Reduce
 from samrec.stage_config import StageConfig
-from samrec.training.checkpoint import Position, RunFolder, State, check_same, load_weights
+from samrec.training.checkpoint import check_same, load_weights
 from samrec.training.failed_epoch import FailedEpoch
 from samrec.training.files import clear_asides, held_for_writing
 from samrec.training.moments import load_moments
 from samrec.training.pretrained import HEADS
+from samrec.training.run_folder import Position, RunFolder, State
 from samrec.training.step import Descended, Part, Step
 from samrec.training.streams import torch_seed
 

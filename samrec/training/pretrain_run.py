@@ -8,7 +8,8 @@ from samrec.data.interactions import Interactions
 from samrec.errors import RunError
 from samrec.fingerprints import fingerprint
 from samrec.pretrain_config import PretrainConfig, make_pretrain_config
-from samrec.training.checkpoint import RunFolder, create_folder
+from samrec.training.checkpoint import create_folder
+from samrec.training.run_folder import RunFolder
 from samrec.training.run_records import PretrainingEpoch, Record
 
 FORMAT = "samrec pretraining 1"

@@ -1,6 +1,6 @@
 """When a run stops, and by what."""
 
-from samrec.training.checkpoint import Position
+from samrec.training.run_folder import Position
 
 
 def reason_to_stop(position: Position, *, epochs: int, patience: int) -> str | None:

@@ -22,10 +22,11 @@ from samrec.evaluation.metrics import scores_of
 from samrec.evaluation.ranking import rank_targets
 from samrec.models.build import build_losses, build_model
 from samrec.optim.sam import Reduce
-from samrec.training.checkpoint import Position, Run, create_run
+from samrec.training.checkpoint import Run, create_run
 from samrec.training.draws import negatives_drawn, rows_trained_on, views_drawn
 from samrec.training.loop import Loop, run_in
 from samrec.training.pretrained import start_from
+from samrec.training.run_folder import Position
 from samrec.training.step import Example, identity
 from samrec.training.stopping import reason_to_stop
 from samrec.training.streams import numpy_generator, torch_generator

@@ -1,5 +1,7 @@
 """The report says what the store holds: the verdict counted by hand, figures that unpack to the store's numbers."""
 
+import base64
+import gzip
 import json
 import re
 import subprocess
@@ -15,7 +17,7 @@ from landscape.errors import InvalidArgument
 from landscape.records import Checkpoint
 from landscape.report import write_report
 from landscape.report.contents import thinned
-from landscape.report.packing import pack_figures, packed, unpacked
+from landscape.report.packing import pack_figures, packed
 from landscape.report.verdict import verdict
 from landscape.store import Store
 from tests.landscape_tests.drawn_stores import add_surface, bowl, two_checkpoints
@@ -24,6 +26,11 @@ from tests.landscape_tests.reports import seeds_of_two_methods
 CLEAR = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}  # lower by .5, .52, .48
 OPEN = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 1.6, 1.3]}
 WORSE = {"plain": [0.5, 0.58, 0.72], "sam": [1.0, 1.1, 1.2]}
+
+
+def unpacked(text: str) -> str:
+    """What was packed."""
+    return gzip.decompress(base64.b64decode(text)).decode()
 
 
 def test_the_verdict_counts_intervals_that_exclude_zero(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from samrec_tests import small_runs
+from samrec_tests.s3rec_files import write_s3rec_text
 
-from samrec.data.s3rec_text import write_s3rec_text
 from samrec.experiments.cells import Study
 from samrec.experiments.studies import grid
 from samrec.experiments.study_folder import StudyFolder, define, held
@@ -13,6 +13,7 @@ from samrec.experiments.sweep import Outcome, sweep
 
 RHOS = [0, 0.05]
 SEEDS = (1, 2)
+SMALL = [f"{name}={value}" for name, value in (("size", 8), ("layers", 1), ("max_length", 16), ("batch_size", 20))]
 
 
 def data_file(folder: Path) -> Path:
@@ -52,3 +53,10 @@ def status(folder: Path) -> str:
         return str(json.loads((folder / "run.json").read_text())["status"])
     except (FileNotFoundError, ValueError):
         return "none"
+
+
+def arguments(*more, out="study", epochs=2, rho="0,0.05", seeds="1,2"):
+    """The command line of a grid over rho in `out`."""
+    base = [text for value in [*SMALL, f"epochs={epochs}"] for text in ("--base", value)]
+    asked = ["--out", out, "--data", "data.txt", "--seeds", seeds, "--device", "cpu"]
+    return ["sweep", "grid", "--no-figures", "--vary", f"rho={rho}", *asked, *base, *more]

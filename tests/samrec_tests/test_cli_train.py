@@ -15,9 +15,10 @@ import pytest
 import torch
 from samrec_tests import small_runs
 from samrec_tests.commands import samrec_in
+from samrec_tests.s3rec_files import write_s3rec_text
 
 from samrec.config import RunConfig
-from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
+from samrec.data.s3rec_text import read_s3rec_text
 from samrec.training.checkpoint import Run
 from samrec.training.files import read_tensors, write_tensors
 from samrec.training.trainer import train

@@ -10,37 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from samrec_tests.s3rec_files import write_s3rec_text
+from samrec_tests.small_comparisons import make_run
 from typer.testing import CliRunner
 
 from landscape.errors import StoreMismatch
 from landscape.records import Status
 from landscape.store import Store
-from samrec.config import make_config
-from samrec.data.s3rec_text import read_s3rec_text, write_s3rec_text
 from samrec.data.synthetic import make_synthetic
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import read_evaluation
-from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, WELCH_LEVEL, paired_users
+from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, paired_users
 from samrec.experiments.compare import Options, compare_runs
 from samrec.experiments.members import methods_of, open_members, pairs_of
 from samrec.experiments.table import markdown, sections_of
-from samrec.models.build import build_model
-from samrec.training.checkpoint import create_run
 
 OPTIONS = Options(surface_points=3, users=10, max_products=3, sharpness_pairs=2)
-
-
-def make_run(folder: Path, data: Path, *, seed: int = 0, stopped: str = "patience", **config):
-    """A finished run that was never trained: weights drawn from the seed."""
-    interactions = read_s3rec_text(data)
-    settings = make_config(data=str(data), size=8, max_length=8, seed=seed, **config)
-    run = create_run(
-        folder, settings, interactions, status="finished", stopped=stopped, best={"epoch": 2}, cost={"epochs": 3}
-    )
-    run.save_best(build_model(settings, interactions.item_count, torch.Generator().manual_seed(seed + 7)).state_dict())
-    run.append_history({"epoch": 1, "loss": 1.5, "validation": {"NDCG@20": 0.1}, "weight_norm": 2.0, "seconds": 0.1})
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -316,49 +301,6 @@ def test_a_comparison_of_before_has_a_loss_with_a_note(copied):
         geometry = sections_of(store)[-1]
     assert geometry.rows[0][:2] == ("loss", "0.12500")
     assert any("plain-0: the loss is of whatever was measured last" in note for note in geometry.notes)
-
-
-def differences_of(place, tmp_path, plain, sam):
-    """The differences between runs of these seeds, by the method, and the table's text."""
-    from samrec.evaluation.evaluate import evaluate_run
-    from samrec.experiments.comparison_tables import differences_table
-    from samrec.experiments.table import _differences
-
-    runs = [make_run(tmp_path / f"p{seed}", place / "data.txt", seed=seed) for seed in plain]
-    runs += [make_run(tmp_path / f"s{seed}", place / "data.txt", seed=seed, rho=0.1) for seed in sam]
-    members = open_members([run.path for run in runs])
-    evaluations = {member.name: evaluate_run(member.run) for member in members}
-    table = differences_table(members, evaluations, 0)
-    return table.columns, markdown([_differences(table, ["HR@10"])]), evaluations
-
-
-def test_seeds_without_a_partner_are_named(place, tmp_path):
-    columns, text, _ = differences_of(place, tmp_path, [1, 2, 3], [3, 4, 5])
-    assert set(zip(columns["a"], columns["b"], strict=True)) == {("p3", "s3")}
-    assert "in no difference: seed 1, 2 of SASRec and 4, 5 of SAMRec (rho 0.1)." in text
-
-
-def test_methods_without_a_common_seed_are_not_called_paired(place, tmp_path):
-    import scipy.stats
-
-    columns, text, evaluations = differences_of(place, tmp_path, [1, 2], [7, 9])
-    hits = {name: evaluation.metrics["HR@10"] for name, evaluation in evaluations.items()}
-    row = (columns["metric"] == "HR@10") & (columns["level"] == WELCH_LEVEL)
-    assert set(columns["level"]) == {USERS_LEVEL, WELCH_LEVEL}
-    assert columns["units"][row] == [4]
-    values = [hits["s7"], hits["s9"]], [hits["p1"], hits["p2"]]
-    expected = scipy.stats.ttest_ind(*values, equal_var=False)
-    interval = expected.confidence_interval(0.95)
-    found = [columns[name][row].item() for name in ("p_value", "low", "high")]
-    assert found == pytest.approx([expected.pvalue, interval.low, interval.high], rel=1e-9)
-    assert "share no seed: of their runs, p1 (seed 1) and s7 (seed 7) are compared on the same users" in text
-    assert WELCH_LEVEL in text
-
-
-def test_two_runs_of_different_seeds_have_the_users_level_alone(place, tmp_path):
-    columns, text, _ = differences_of(place, tmp_path, [1], [7])
-    assert set(columns["level"]) == {USERS_LEVEL}
-    assert "no seeds are paired" in text
 
 
 def test_a_comparison_is_refused_in_one_line_while_another_writes(place, tmp_path, monkeypatch, capsys):

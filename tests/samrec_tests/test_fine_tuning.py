@@ -7,10 +7,11 @@ import pytest
 import torch
 from samrec_tests import small_pretraining, small_runs
 from samrec_tests.commands import samrec_in
+from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.small_runs import assert_same_runs, assert_same_tensors, data
 from samrec_tests.test_cli_train import SMALL, assert_one_line
 
-from samrec.data.s3rec_text import attributes_path, write_s3rec_text
+from samrec.data.s3rec_text import attributes_path
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.fingerprints import fingerprint
 from samrec.objective import load

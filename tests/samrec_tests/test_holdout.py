@@ -244,7 +244,7 @@ def test_leave_one_out_leaves_no_trace_in_a_runs_fingerprint(tmp_path):
 
 
 def test_the_objective_of_a_run_takes_the_runs_split(tmp_path):
-    from samrec.data.s3rec_text import write_s3rec_text
+    from samrec_tests.s3rec_files import write_s3rec_text
 
     write_s3rec_text(data(), tmp_path / "made.txt")
     run = train(

@@ -12,8 +12,9 @@ from landscape.store import Store
 from landscape.targets import kept_path, load_objective, load_weights
 from samrec.errors import ConfigError, RunError
 from samrec.kept_weights import kept_path as kept_path_of_run
-from samrec.training.checkpoint import Run, epochs_in
+from samrec.training.checkpoint import Run
 from samrec.training.files import read_tensors
+from samrec.training.run_folder import epochs_in
 from samrec.training.trainer import Trainer, train
 
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from samrec_tests import small_runs
 from samrec_tests.commands import samrec_in
+from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.tiny_models import some_interactions, some_model
 
 from samrec.cli.evaluation_text import tables
-from samrec.data.s3rec_text import write_s3rec_text
 from samrec.errors import DataError
 from samrec.evaluation.evaluate import evaluate_run, read_evaluation
 from samrec.evaluation.histories import Histories, read_histories, typed_history
@@ -178,6 +178,18 @@ def test_evaluate_tells_parts_and_lists_and_keeps_its_keys(samrec, place):
     assert "popularity lift" in text
 
 
+def test_evaluate_says_beside_below_that_a_cap_stopped_the_run(samrec, place, monkeypatch):
+    data = {small_runs.data().fingerprint: "Beauty"}
+    monkeypatch.setattr("samrec.evaluation.reference_book.DATA_SETS", data)
+    monkeypatch.setattr("samrec.evaluation.reference_book.published_method", lambda _: ("SASRec", "ce"))
+    found = json.loads(samrec("evaluate", "run", "--json")[1])["published"]
+    assert found["metrics"]["HR@10"]["verdict"] == "below"
+    assert found["cut_short"] == ["stopped by the cap of 1 epoch (published: at most 200, with early stopping)"]
+    lines = samrec("evaluate", "run")[1].splitlines()
+    assert any("below by" in line and "*" in line for line in lines)
+    assert f"* this run: {found['cut_short'][0]}" in " ".join(lines)
+
+
 def test_a_part_of_one_user_is_told_without_an_error(place):
     found = evaluate_run(Run(place / "run"), "test")
     part = Stratum("5 to 9", 1, 1, found.metrics, dict.fromkeys(found.metrics, float("nan")))
@@ -212,6 +224,8 @@ def test_sampled_ranking_is_named_and_kept_beside_full_ranking(samrec, place):
         (("robustness", "run", "--noise", "2"), "from 0 to 1"),
         (("robustness", "run", "--noise", "much"), "numbers separated by commas"),
         (("robustness", "run", "--truncate", "2.5"), "whole numbers"),
+        (("evaluate", "run", "--beyond", "201"), "lists of 1 to 200 items, as many as there are, got 201"),
+        (("data", "prepare", ".", "--out", "x"), ". is a folder; expected a raw log"),
         (("robustness", "run", "--truncate", "17"), "1 to 16 items"),
         (("robustness", "run", "--noise", "0.1", "--how", "swap"), "replace or insert"),
         (("robustness", "run", "--noise", "0.1", "--threads", "0"), "threads"),
@@ -222,7 +236,7 @@ def test_misuse_of_evaluate_and_robustness_is_one_line(arguments, word, samrec):
 
 
 def test_robustness_is_told_in_json_and_in_a_table(samrec):
-    arguments = ("robustness", "run", "--noise", "0.1,0.5", "--truncate", "2", "--seed", 1)
+    arguments = ("robustness", "run", "--noise", "0.1,0.5", "--truncate", "2,2", "--seed", 1)
     code, out, err = samrec(*arguments, "--json")
     found = json.loads(out)
     assert (code, err) == (0, "")

@@ -8,7 +8,7 @@ from samrec_tests.shared import SHARED, real_file
 from samrec.config import make_config
 from samrec.data.catalog import open_data
 from samrec.evaluation.protocol import Candidates, conditions_of
-from samrec.evaluation.reference_book import DATA_SETS, MODELS, look_up
+from samrec.evaluation.reference_book import DATA_SETS, MODELS, Ended, look_up
 from samrec.fingerprints import fingerprint
 from samrec.pretrain_config import make_pretrain_config
 
@@ -160,6 +160,29 @@ def test_any_seed_and_length_of_the_pretraining_is(free):
 def test_a_configuration_with_fields_nobody_knows_is_not_the_published_method():
     assert looked_up({**SASREC, "spice": 1}) is None
     assert looked_up({**SASREC, "method": "s3rec"}) is None  # of no pre-training
+
+
+@pytest.mark.parametrize(
+    ("config", "ended", "words"),
+    [
+        (SASREC, Ended("finished", "patience"), []),
+        (SASREC, None, []),
+        ({**SASREC, "epochs": 5}, Ended("finished", "cap"), ["the cap of 5 epochs (published: at most 200"]),
+        (make_config(data="x").model_dump(), Ended("finished", "cap"), ["the cap of 200 epochs (published: at most"]),
+        (SASREC, Ended("running"), ["its training had not ended"]),
+        (SASREC, Ended("diverged", "diverged"), ["its training diverged"]),
+        (s3rec(epochs=5), Ended("finished", "patience"), ["pre-trained for 5 epochs (published: 100 to 150)"]),
+        ({**s3rec(epochs=5), "epochs": 6}, Ended("finished", "cap"), ["the cap of 6 epochs", "pre-trained for 5 "]),
+        (s3rec(epochs=100), Ended("finished", "patience"), []),
+        ({"method": "cl4srec", "loss": "bce", "epochs": 9}, Ended("finished", "cap"), ["9 epochs (published: not kno"]),
+    ],
+)
+def test_a_run_that_trained_for_less_is_told_so(config, ended, words):
+    found = look_up(config, conditions(), {"HR@10": 0.02}, {"HR@10": 0.001}, ended=ended)
+    assert found.metrics["HR@10"].verdict == "below"
+    assert len(found.cut_short) == len(words)
+    for told, word in zip(found.cut_short, words, strict=True):
+        assert word in told
 
 
 @pytest.mark.parametrize("name", list(FINGERPRINTS))

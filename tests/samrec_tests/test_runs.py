@@ -11,8 +11,9 @@ from samrec_tests.shared import interactions_of, real_file
 
 from samrec.data.s3rec_text import read_s3rec_text
 from samrec.errors import CheckpointError, ConfigError, DataError, Diverged, RunError
-from samrec.training.checkpoint import Position, Run, create_run
+from samrec.training.checkpoint import Run, create_run
 from samrec.training.files import read_tensors, write_tensors
+from samrec.training.run_folder import Position
 from samrec.training.stopping import reason_to_stop
 from samrec.training.trainer import Trainer, train
 

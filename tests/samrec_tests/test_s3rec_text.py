@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.shared import interactions_of, real_file, rows_of, sequences
 
 from samrec.data.interactions import Attributes, Interactions
-from samrec.data.s3rec_text import attributes_path, read_s3rec_text, write_s3rec_text
+from samrec.data.s3rec_text import attributes_path, read_s3rec_text
 from samrec.errors import DataError
 
 
@@ -170,20 +171,6 @@ def test_strict_refuses_short_sequences_by_line(tmp_path):
 
 def test_a_file_of_short_sequences_only_is_refused(tmp_path):
     assert "no sequence of 3 or more items" in refusal(tmp_path, "1 1 2\n3 9\n")
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "log.txt"
-    write_s3rec_text(interactions_of([[1, 2, 3]]), path)
-
-    def no_space(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", no_space)
-    with pytest.raises(DataError, match="No space left"):
-        write_s3rec_text(interactions_of([[4, 5, 6]]), path)
-    assert path.read_text() == "1 1 2 3\n"
-    assert [file.name for file in tmp_path.iterdir()] == ["log.txt"]
 
 
 def test_the_fingerprint_follows_content_and_nothing_else():

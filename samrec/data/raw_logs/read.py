@@ -27,9 +27,10 @@ class Malformed:
     line: int
     problem: str
     record: str  # its beginning
+    place: str = "line"  # what is counted: lines of text, or rows of Parquet
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.problem}: {self.record!r}"
+        return f"{self.place} {self.line}: {self.problem}: {self.record!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def read_log(
     Raises:
         DataError: no row can be used, or under `strict` one cannot; the first ones are named by line.
     """
-    tally = _Tally()
+    tally = _Tally("row" if layout.kind == "parquet" else "line")
     users, items = _Codes(), _Codes()
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for frame in read_rows(path, layout, unit=unit, block=block, advance=advance):
@@ -113,6 +114,7 @@ def read_log(
 
 @dataclass
 class _Tally:
+    place: str
     rows: int = 0
     outside: int = 0
     low: int = 0
@@ -130,7 +132,7 @@ class _Tally:
         bad = frame.filter(pl.col("problem") > 0).select("line", "problem", pl.col("record").str.head(_SHOWN + 1))
         for line, code, record in bad.head(max(0, EXAMPLES - len(self.examples))).iter_rows():
             shown = record if len(record) <= _SHOWN else record[:_SHOWN] + "..."
-            self.examples.append(Malformed(line, PROBLEMS[code], shown))
+            self.examples.append(Malformed(line, PROBLEMS[code], shown, self.place))
         return frame.filter(pl.col("problem") == 0)
 
 
