@@ -175,7 +175,9 @@ def _say_cost(
 
 
 def _as_json(pairs: "Eigenpairs") -> dict[str, Any]:
-    payload = {"name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs)}
+    payload: dict[str, Any] = {
+        "name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs),
+    }  # fmt: skip
     payload |= {key: pairs.settings[key] for key in ("basis", "basis_dtype") if key in pairs.settings}
     if pairs.mass is None:
         return payload

@@ -149,7 +149,7 @@ def find_ends(
 
         product: Product = counted
         plan = plan_of(operator.size, method=method, top=top, bottom=bottom, start=start, tolerance=tolerance)
-        kept = {"basis": plan.vectors, "dtype": plan.dtype} if plan else {}
+        kept: dict[str, Any] = {"basis": plan.vectors, "dtype": plan.dtype} if plan else {}
         shared: dict[str, Any] = {
             "top": top, "seed": seed, "tolerance": tolerance, "max_products": max_products, "device": operator.device,
         }  # fmt: skip

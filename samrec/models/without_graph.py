@@ -6,7 +6,7 @@ takes .6 of the time it does by the layers themselves. Everything else (another 
 oneDNN, weights under a transform such as vmap) is left to the layers.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from landscape.parameters import Params
 from samrec.data.batches import PackedBatch, attention_bias
-from samrec.models.encoder import LAYER_NORM_EPS
+from samrec.models.encoder import LAYER_NORM_EPS, Block
 from samrec.models.sasrec import SASRec
 
 _LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -54,7 +54,7 @@ def _states(model: SASRec, params: Params, embedded: Tensor, batch: PackedBatch)
             torch.cat([params[f"{own}.{name}.{kind}"] for name in ("query", "key", "value")])
             for kind in ("weight", "bias")
         )
-        split = _linear(x, weight, shift).view(rows, width, 3, layer.heads, -1)
+        split = _linear(x, weight, shift).view(rows, width, 3, cast(Block, layer).heads, -1)
         q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(x.shape)
         x = _normed(_added(attended, x, params, f"{own}.output"), params, f"{own}.attention_norm")
