@@ -24,8 +24,7 @@ from padded_s3rec import PaddedS3Rec
 from timing import Table, side_by_side
 from torch import Tensor, nn
 
-from landscape.curvature.lanczos import lanczos
-from landscape.curvature.operators import Hessian
+from landscape.curvature.ends import eigenpairs_of
 from landscape.grid import Grid, parse_axis
 from landscape.memory import peak_memory_mib
 from landscape.objective import ModelObjective, loss_at
@@ -34,7 +33,6 @@ from landscape.surface.resume import compute_surface, surface_task
 from samrec.objective import load, parse_where
 from samrec.training.checkpoint import Run
 
-POINTS = 9  # of a plane of each tool
 ITEMS = 1_562_500  # of 64 numbers each: 100 million
 SPAN = Grid(parse_axis("-1:1:51"), parse_axis("-1:1:51"))
 
@@ -42,7 +40,8 @@ SPAN = Grid(parse_axis("-1:1:51"), parse_axis("-1:1:51"))
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", default="runs/beauty-sas-1", help="a finished run folder")
-    parser.add_argument("--users", type=int, default=2048)
+    parser.add_argument("--users", type=lambda text: None if text == "all" else int(text), default=2048)
+    parser.add_argument("--points", type=int, default=9, help="of a plane of each tool: a square number")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="of the directions, for Chebyshev surfaces")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
@@ -101,24 +100,22 @@ def peers(table: Table, options: argparse.Namespace) -> None:
     off = abs(padded().item() - loss_at(objective, objective.weights).value)
     table.at_most("padded model of the S3-Rec design: loss off by", off, 1e-6, "")
     measure = surface_task(objective, SPAN).open()
-    runs = {"ours": lambda: [measure((0.1 * k, -0.1 * k)) for k in range(POINTS)]}
+    runs = {"ours": lambda: [measure((0.1 * k, -0.1 * k)) for k in range(options.points)]}
     for name, make in (("loss-landscapes", loss_landscapes_points), ("landscaper", landscaper_points)):
         try:
-            runs[name] = make(padded)
+            runs[name] = make(padded, round(options.points**0.5))
         except ImportError as missing:
             table.row(f"exact point, {name}", f"not measured: {missing}")
     seconds = side_by_side(runs, repeats=options.repeats, clock=time.process_time)
     for name, value in seconds.items():
         if name != "ours":
-            ratio, told = (
-                value / seconds["ours"],
-                f"{value / POINTS:.3g} s and {seconds['ours'] / POINTS:.3g} s a point",
-            )
+            ratio, own = value / seconds["ours"], seconds["ours"] / options.points
+            told = f"{value / options.points:.3g} s and {own:.3g} s a point"
             table.row(f"exact point, {name} / ours", f"{ratio:.1f} ({told})", "at least 15", ratio >= 15)
 
 
-def loss_landscapes_points(padded: PaddedS3Rec) -> Callable[[], object]:
-    """A filter-normalised plane of as many points."""
+def loss_landscapes_points(padded: PaddedS3Rec, side: int) -> Callable[[], object]:
+    """A filter-normalised plane of side x side points."""
     import loss_landscapes
     from loss_landscapes.metrics import Metric
 
@@ -126,12 +123,11 @@ def loss_landscapes_points(padded: PaddedS3Rec) -> Callable[[], object]:
         def __call__(self, model_wrapper: Any) -> float:
             return model_wrapper.modules[0]().item()
 
-    side = round(POINTS**0.5)
     return lambda: loss_landscapes.random_plane(padded, Loss(), 1, side, normalization="filter", deepcopy_model=True)
 
 
-def landscaper_points(padded: PaddedS3Rec) -> Callable[[], object]:
-    """A plane of as many points along two random directions, by its computing part alone."""
+def landscaper_points(padded: PaddedS3Rec, side: int) -> Callable[[], object]:
+    """A plane of side x side points along two random directions, by its computing part alone."""
     found = importlib.util.find_spec("landscaper")
     if found is None:
         raise ImportError("landscaper is not installed (pip install --no-deps landscaper)")
@@ -141,7 +137,6 @@ def landscaper_points(padded: PaddedS3Rec) -> Callable[[], object]:
     compute_loss_landscape = importlib.import_module("landscaper.compute").compute_loss_landscape
 
     directions = [[torch.randn_like(one) for one in padded.parameters()] for _ in range(2)]
-    side = round(POINTS**0.5)
     return lambda: compute_loss_landscape(
         padded, None, directions, lambda model, _: model().item(), steps=side, dim=2, device="cpu"
     )
@@ -180,13 +175,11 @@ def memory_alone(what: str) -> int:
             )
         told = f"loss {line.values['loss'].min():.4f} to {line.values['loss'].max():.4f} at 5 points"
     else:
-        hessian = Hessian(objective)
-        # vectors of 100 million numbers: as few of them as a restart needs, in single precision
-        pair = lanczos(hessian, hessian.size, top=1, bottom=0, basis=7, max_products=40, dtype=torch.float32)[
-            "lambda_max"
-        ]
+        found = eigenpairs_of(objective, name="w", checkpoint="w", top=1, bottom=0, max_products=100)
+        value, residual, products = (part.item() for part in (found.values, found.residuals, found.products))
+        kept = f"{found.settings['basis']} vectors kept in {found.settings['basis_dtype']}"
         told = (
-            f"{pair.value:.4g} with residual {pair.residual:.1g}, {pair.products} products, converged {pair.converged}"
+            f"{value:.4g} with residual {residual:.1g}, {products} products, converged {found.converged.all()}, {kept}"
         )
     print(peak_memory_mib() / 1024 - before - own, time.process_time() - began, told)
     return 0

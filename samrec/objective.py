@@ -36,6 +36,7 @@ from samrec.kept_weights import load_weights as load_weights
 from samrec.kept_weights import parse_where as parse_where
 from samrec.models.losses import loss_named
 from samrec.models.sasrec import SASRec, gathered
+from samrec.models.without_graph import can_score, scores_without_graph
 from samrec.row_groups import BLOCKS, row_groups
 from samrec.training.checkpoint import Run
 from samrec.user_chunks import TOKENS, UserChunk, user_chunks
@@ -133,6 +134,8 @@ class SequenceObjective:
         The scores themselves, whatever the loss: it can then be differentiated twice, and its own curvature in them is
         known. Memory is bounded by the chunks. `differentiable_twice` bars the attention kernel that is not.
         """
+        if not differentiable_twice and can_score(self._model, params):
+            return scores_without_graph(self._model, params, chunk.batch, chunk.candidates)
         fused = not differentiable_twice
         return cast(
             Tensor, functional_call(self._model, dict(params), (chunk.batch, chunk.candidates), {"fused": fused})

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.basis import BasisPlan, plan_basis
 from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.lobpcg import lobpcg_ends
@@ -47,7 +48,8 @@ def eigenpairs_of(
         objective: the frozen loss.
         name: of the record.
         checkpoint: name of the checkpoint the objective stands on.
-        method: "lanczos" has the fewest products and keeps up to 80 vectors; "power" keeps four; "lobpcg" is SciPy's.
+        method: "lanczos" has the fewest products and keeps up to 80 vectors, of a large model fewer and in float32 (see
+            `plan_basis`; the record's settings say so); "power" keeps four; "lobpcg" is SciPy's.
         top: pairs wanted from the upper end.
         bottom: pairs wanted from the lower end; power iteration has one.
         block: the Hessian of this block of the weights alone.
@@ -67,8 +69,10 @@ def eigenpairs_of(
     """
     loss = check_frozen(objective) if centre is None else centre
     settings: dict[str, Any] = {"top": top, "tolerance": tolerance, "seed": seed, "max_products": max_products}
+    operator = Hessian(objective, block=block)
+    plan = plan_of(operator.size, method=method, top=top, bottom=bottom, start=start, tolerance=tolerance)
     pairs = find_ends(
-        Hessian(objective, block=block),
+        operator,
         method=method,
         bottom=bottom,
         start=start,
@@ -81,6 +85,7 @@ def eigenpairs_of(
     settings |= {key: value for key, (value, default) in further.items() if value != default}
     if start is not None:
         settings["warm_start"] = True
+    settings |= plan.facts if plan else {}
     return Eigenpairs(
         name=name,
         checkpoint=checkpoint,
@@ -143,15 +148,29 @@ def find_ends(
             return result
 
         product: Product = counted
+        plan = plan_of(operator.size, method=method, top=top, bottom=bottom, start=start, tolerance=tolerance)
+        kept: dict[str, Any] = {"basis": plan.vectors, "dtype": plan.dtype} if plan else {}
         shared: dict[str, Any] = {
             "top": top, "seed": seed, "tolerance": tolerance, "max_products": max_products, "device": operator.device,
         }  # fmt: skip
         ways: dict[str, Callable[[], dict[str, Eigenpair]]] = {
-            "lanczos": lambda: lanczos(product, operator.size, bottom=bottom, start=start, confirm=confirm, **shared),
+            "lanczos": lambda: lanczos(
+                product, operator.size, bottom=bottom, start=start, confirm=confirm, **kept, **shared
+            ),
             "power": lambda: power_iteration(product, operator.size, **shared),
             "lobpcg": lambda: lobpcg_ends(product, operator.size, bottom=bottom, **shared),
         }
         return ways[method]()
+
+
+def plan_of(
+    size: int, *, method: str, top: int, bottom: int, start: Tensor | None = None, tolerance: float = TOLERANCE
+) -> BasisPlan | None:
+    """What Lanczos will keep of vectors of this size; None of other methods, or where no pair is asked for."""
+    if method != "lanczos" or top + bottom < 1:
+        return None
+    width = 1 if start is None or start.ndim == 1 else start.shape[1]
+    return plan_basis(size, top + bottom, width=width, tolerance=tolerance)
 
 
 def check_solver(method: str, *, bottom: int = 1, warm: bool = False, confirm: bool = False) -> None:

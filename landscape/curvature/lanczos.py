@@ -18,6 +18,7 @@ wherever there was no breakdown: the pairs are then also proven to be the outerm
 can tell.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.curvature.basis import BASIS, MEMORY, least_basis
 from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair, check_ends, end_labels
 from landscape.curvature.operators import Product
 from landscape.errors import InvalidArgument, NonFiniteProduct
 
-MEMORY = 2**31  # bytes for the basis by default
-BASIS = 80  # vectors at most by default
 NOTHING_NEW = 1e3  # a remainder smaller than this many roundings of ||H|| is rounding
 
 
@@ -71,7 +71,8 @@ def lanczos(
         basis: vectors kept at most; by default as many as fit into 2 GiB, up to 80, and never too few for a restart.
         confirm: add a chain from another random vector once all has converged, as long as the first was, and go on if
             it finds anything further out.
-        dtype: of the basis. In float32 it takes half the memory, and no residual below about 1e-6 |lambda| is reached.
+        dtype: of the basis, and of the vectors that `product` is given. In float32 it takes half the memory, and no
+            residual below about 1e-6 |lambda| is reached. `plan_basis` chooses both by memory.
         device: where the basis lives.
 
     Returns:
@@ -88,10 +89,10 @@ def lanczos(
     check_ends(top, bottom, size, tolerance, max_products)
     starts = _starts(start, size)
     width = 1 if starts is None else starts.shape[1]
-    least = min(size, top + bottom + width + 5)
     if basis is None:
         fits = MEMORY // (size * torch.finfo(dtype).bits // 8)
-        basis = max(min(BASIS + width, fits), least)
+        basis = max(min(BASIS + width, fits), least_basis(size, top + bottom, width))
+    least = min(size, top + bottom + width + 2)
     if basis < least:
         raise InvalidArgument(f"expected a basis of at least {least} vectors for these pairs and starts, got {basis}")
     krylov = _Krylov(size, min(basis, size), seed=seed, dtype=dtype, device=torch.device(device))
@@ -175,7 +176,7 @@ class _Krylov:
         """A random vector, orthogonal to all others, that waits."""
         while self.held < self.size:
             vector = torch.randn(self.size, generator=self._generator, dtype=torch.float64).to(self.V)
-            remainder, _ = self._orthogonal(vector / torch.linalg.vector_norm(vector))
+            remainder, _ = self._orthogonal(vector.div_(torch.linalg.vector_norm(vector)))
             if torch.linalg.vector_norm(remainder) > self._rounding(1.0):
                 self._append(remainder)
                 return
@@ -185,15 +186,17 @@ class _Krylov:
         if self.waiting > 1 and newest_first:
             self._swap()
         m = self.multiplied
-        image = product(self.V[m].double())
+        image = product(self.V[m])
         self.products += 1
-        if not torch.isfinite(image).all():
+        norm = torch.linalg.vector_norm(image).item()
+        if not math.isfinite(norm) and not torch.isfinite(image).all():
             raise NonFiniteProduct(f"expected finite products, got a NaN or an infinity in product {self.products}")
-        remainder, inner = self._orthogonal(image.to(self.V))
+        image = image.to(self.V)
+        remainder, inner = self._orthogonal(image)
+        del image
         self.B[: self.held, m] = inner
         length = torch.linalg.vector_norm(remainder).item()
         self.multiplied, self.waiting = m + 1, self.waiting - 1
-        norm = torch.linalg.vector_norm(image).item()
         grew = length > self._rounding(max(norm, self.scale)) and self.held < self.size
         if grew:
             self.B[self.held, m] = length
@@ -229,7 +232,7 @@ class _Krylov:
         """The Ritz vector of theta[k], unit length, float64."""
         found: Tensor = torch.from_numpy(self.Y[:, k].copy()).to(self.V) @ self.V[: self.multiplied]
         found = found.double()
-        return torch.nn.functional.normalize(found, dim=0, eps=0)
+        return found.div_(torch.linalg.vector_norm(found))
 
     def _swap(self) -> None:
         """The newest of the waiting vectors goes first: what waits from an earlier chain has converged."""
@@ -253,7 +256,7 @@ class _Krylov:
         return vector, inner.double().cpu().numpy()
 
     def _append(self, vector: Tensor) -> None:
-        self.V[self.held] = vector / torch.linalg.vector_norm(vector)
+        torch.div(vector, torch.linalg.vector_norm(vector), out=self.V[self.held])
         self.waiting += 1
 
     def _rounding(self, size: float) -> float:
@@ -266,6 +269,8 @@ class _Krylov:
         off = self.B[: self.held, :m] @ self.Y
         off[:m] -= self.theta * self.Y
         self.residuals = np.linalg.norm(off, axis=0)
+        if self.V.dtype != torch.float64:  # what the basis itself rounds away is not in B
+            self.residuals = np.maximum(self.residuals, torch.finfo(self.V.dtype).eps * self.scale)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ def mass_of(layout: Layout, vectors: Sequence[Vector], *, block: str | None = No
     if block is not None:
         inside = mask_of(layout, block)
         masks = {name: mask[inside] for name, mask in masks.items() if (mask & inside).any()}
-    squares = [vector.square().cpu() for vector in vectors]
-    masses = [[float(square[mask].sum()) for mask in masks.values()] for square in squares]
+    masses = []
+    for vector in vectors:
+        square = vector.square().cpu()
+        masses.append([float(square[mask].sum()) for mask in masks.values()])
     return BlockMass(
         tuple(masks),
         np.array([int(mask.sum()) for mask in masks.values()], dtype=np.int64),

@@ -114,13 +114,14 @@ class ObjectiveOperator(Operator):
     def matmat(self, V: Columns) -> Columns:
         """The product with several vectors at once: cheaper than one by one, as they share each chunk's own passes."""
         self._check(V, 2)
-        lengths = torch.linalg.vector_norm(V.double(), dim=0)
+        lengths = torch.linalg.vector_norm(V, dim=0, dtype=torch.float64)
         used = lengths.nonzero().squeeze(1)  # a column of zeros costs nothing
-        answer = torch.zeros(V.shape, dtype=torch.float64, device=V.device)
         if not len(used):
-            return answer
-        directions = self._directions(V, lengths, used)
-        columns = self._summed(directions)
+            return torch.zeros(V.shape, dtype=torch.float64, device=V.device)
+        columns = self._summed(self._directions(V, lengths, used))
+        if V.shape[1] == 1:  # no second vector where one may be gigabytes
+            return columns[0].to(V.device).mul_(lengths / self.targets)[:, None]
+        answer = torch.zeros(V.shape, dtype=torch.float64, device=V.device)
         for column, image in zip(used.tolist(), columns, strict=True):
             answer[:, column] = image.to(V.device)
         return answer.mul_(lengths / self.targets)
@@ -130,11 +131,13 @@ class ObjectiveOperator(Operator):
         layout = self.objective.layout
         columns = []
         for column in used.tolist():
-            v = (V[:, column].double() / lengths[column]).to(self.device)
+            v = (V[:, column] / lengths[column].to(V.dtype)).to(self.device)
             if self._places is not None:
                 v = v.new_zeros(layout.size).index_copy_(0, self._places, v)
             columns.append(layout.unflatten(v))
         kinds = {name: self.weights[name].dtype for name in self.names}
+        if len(columns) == 1:
+            return {name: columns[0][name].to(kinds[name])[None] for name in self.names}
         return {name: torch.stack([one[name].to(kinds[name]) for one in columns]) for name in self.names}
 
     def _summed(self, directions: Mapping[str, Tensor]) -> list[Vector]:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from landscape_tests.known import dense_hessian, quadratic, small_network
 from landscape_tests.spectra import Spectrum
 
+from landscape.curvature.basis import BasisPlan, plan_basis
 from landscape.curvature.ends import eigenpairs_of, eigenvectors_of, find_ends
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.lobpcg import lobpcg_ends
@@ -174,7 +177,7 @@ def test_running_out_of_products_is_said_and_the_residual_still_tells_the_truth(
 
 def test_single_precision_of_the_basis_is_enough_for_the_default_tolerance():
     operator = Spectrum([1, -0.97])
-    found = lanczos(operator, operator.size, dtype=torch.float32)
+    found = lanczos(lambda v: operator(v.double()), operator.size, dtype=torch.float32)
     assert [pair.value for pair in found.values()] == pytest.approx([1, -0.97], rel=1e-5)
     assert all(pair.converged for pair in found.values())
 
@@ -259,3 +262,54 @@ def test_a_product_that_is_not_finite_is_an_error():
     for solver in (lanczos, lobpcg_ends):
         with pytest.raises(NonFiniteProduct, match="product 1"):
             solver(lambda v: v * float("nan"), 30)
+
+
+def test_a_large_models_basis_is_in_float32_and_within_two_gibibytes():
+    for size, pairs in ((20_000_000, 2), (100_000_000, 1), (100_000_000, 2)):
+        plan = plan_basis(size, pairs, tolerance=1e-3)
+        assert plan.dtype == torch.float32
+        assert 4 * size * plan.vectors <= 2**31
+        assert plan.facts == {"basis": plan.vectors, "basis_dtype": "float32"}
+    assert plan_basis(878_000, 6, tolerance=1e-3) == BasisPlan(81, torch.float64)
+    assert plan_basis(878_000, 6, tolerance=1e-3).facts == {}
+    assert plan_basis(100_000_000, 1, tolerance=1e-7).dtype == torch.float64
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(1, 0), (0, 1), (1, 1), (3, 0), (2, 2)])
+def test_the_fewest_vectors_in_float32_give_the_same_pairs_to_their_residuals(top, bottom):
+    small = small_network(seed=2, batch_size=21)
+    operator = Hessian(small)
+    values, vectors = torch.linalg.eigh(dense_hessian(small))
+    found = lanczos(
+        operator, operator.size, top=top, bottom=bottom, basis=top + bottom + 3, dtype=torch.float32, max_products=2000
+    )
+    wanted = [*range(len(values) - 1, len(values) - 1 - top, -1), *range(bottom - 1, -1, -1)]
+    for place, pair in zip(wanted, found.values(), strict=True):
+        assert pair.converged
+        image = dense_hessian(small) @ pair.vector
+        assert torch.linalg.vector_norm(image - pair.value * pair.vector) <= 1.01 * pair.residual + 1e-5 * values[-1]
+        assert abs(pair.value - values[place]) <= pair.residual
+        gap = (values - values[place]).abs().sort().values[1]
+        assert 1 - abs(pair.vector @ vectors[:, place]) <= (pair.residual / (gap - pair.residual)) ** 2
+
+
+def test_a_large_models_record_says_what_was_kept(monkeypatch):
+    small = small_network(seed=2, batch_size=21)
+    usual = eigenpairs_of(small, name="a", checkpoint="a")
+    monkeypatch.setattr("landscape.curvature.ends.plan_basis", partial(plan_basis, memory=4 * 6 * Hessian(small).size))
+    frugal = eigenpairs_of(small, name="a", checkpoint="a")
+    assert (frugal.settings["basis"], frugal.settings["basis_dtype"]) == (6, "float32")
+    assert "basis" not in usual.settings
+    np.testing.assert_allclose(frugal.values, usual.values, rtol=2e-3)
+    assert frugal.converged.all()
+
+
+def test_products_of_one_vector_are_columns_of_products_of_many():
+    small = small_network(seed=2, batch_size=21)
+    operator = Hessian(small)
+    V = torch.randn(operator.size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    V[:, 1] = 0
+    for column in range(3):
+        torch.testing.assert_close(operator(V[:, column]), (operator @ V)[:, column], rtol=1e-12, atol=1e-15)
+        single = operator(V[:, column].float())
+        torch.testing.assert_close(single, operator(V[:, column].float().double()), rtol=1e-5, atol=1e-6)

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from landscape.cli.commands import app
 from landscape.cli.measuring import name_of, numbers
+from landscape.curvature.basis import plan_basis
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.plots.prepare import prepare_contour
 from landscape.store import Store
@@ -181,3 +183,19 @@ def test_split_and_data_go_to_targets_that_take_them_and_others_refuse(path, com
         assert isinstance(refused.exception, InvalidArgument)
         assert f"{option[2:]}='elsewhere'" in str(refused.exception)
     assert not path.exists()
+
+
+def test_fewer_vectors_in_float32_are_told_and_kept(path, monkeypatch):
+    monkeypatch.setattr(
+        "landscape.curvature.ends.plan_basis", partial(plan_basis, memory=4 * 6 * quadratic().layout.size)
+    )
+    dry = run("curvature", TARGET, "--store", path, "--dry-run", "--json")
+    assert "float32" in json.loads(dry.stdout)["dry_run"][0]["basis"]
+    told = run("curvature", TARGET, "--store", path)
+    assert told.exit_code == 0
+    with Store.read(path) as store:
+        kept = store.eigenpairs("quadratic")
+    assert kept.settings["basis_dtype"] == "float32"
+    assert f"{kept.settings['basis']} vectors kept in float32" in told.stdout
+    (printed,) = json.loads(run("curvature", TARGET, "--store", path, "--json").stdout)["curvature"]
+    assert (printed["basis"], printed["basis_dtype"]) == (kept.settings["basis"], "float32")
