@@ -1,6 +1,6 @@
 """A store of made numbers, and a picture of it for every kind of figure: `python docs/gallery.py FOLDER` writes them.
 
-The numbers are formulas with seeded noise, chosen so that every kind has something to show; no model was trained for them.
+The numbers are formulas with seeded noise, chosen so that every kind has something to show; nothing was trained.
 """
 
 import sys

@@ -19,14 +19,13 @@ ROOT = HERE.parent
 PACKAGES = ("landscape", "samrec")
 NAMES = """# Public names
 
-These names are stable: `dir(landscape)` and `dir(samrec)` list exactly them, Tab offers exactly them, and nothing else of
-the packages is promised. A name that is to go is first reported as deprecated for one minor release. Importing a package
-loads none of them, and no torch; a name is loaded when it is first used.
+These names are stable: `dir(landscape)` and `dir(samrec)` list exactly them, Tab offers exactly them, and nothing else
+of the packages is promised. Importing a package loads none of them, and no torch; a name is loaded when first used.
 """
 COMMANDS = """# Commands
 
-What `--help` says, of every command. Exit codes: 0 fine; 2 misuse or unusable input, one line that says what was expected
-and what came; 3 a result that did not settle, kept and named; 130 interrupted; 1 a bug, with its traceback.
+What `--help` says, of every command. Exit codes: 0 fine; 2 misuse or unusable input, one line that says what was
+expected and what came; 3 a result that did not settle, kept and named; 130 interrupted; 1 a bug, with its traceback.
 """
 
 

@@ -54,7 +54,8 @@ def test_every_command_is_offered():
 
 def test_installing_writes_the_script_where_bash_reads_it(tmp_path):
     told = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    code = "import sys; sys.argv = ['landscape', '--install-completion', 'bash']; from landscape.cli.main import main; main()"
+    words = ["landscape", "--install-completion", "bash"]
+    code = f"import sys; sys.argv = {words}; from landscape.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]

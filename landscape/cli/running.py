@@ -45,7 +45,7 @@ class Command:
 
 
 def lazy_app(description: str, commands: Mapping[str, Command], *, name: str = "") -> typer.Typer:
-    """A typer app whose commands are imported only when they run; with a name it has `--version` and shell completion."""
+    """A typer app whose commands are imported only when they run; with a name it has `--version` and completion."""
 
     class Group(typer.core.TyperGroup):
         names: ClassVar = list(commands)

@@ -18,7 +18,8 @@ Out = Annotated[Path, typer.Option(help="The run folder to make.")]
 Negatives = Annotated[
     str,
     typer.Option(
-        **one_of("training", "s3rec"), help="Items a negative may not be: training, or s3rec (validation and test item too)."
+        **one_of("training", "s3rec"),
+        help="Items a negative may not be: training, or s3rec (validation and test item too).",
     ),
 ]
 Dropout = Annotated[float, typer.Option(help="On hidden states and attention probabilities.")]
@@ -31,17 +32,22 @@ Sam = Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at 
 SamGroup = Annotated[
     str, typer.Option(**one_of("all", "body", "embeddings"), help="What the ascent perturbs: all, body or embeddings.")
 ]
-SamDropout = Annotated[str, typer.Option(**one_of("replayed", "fresh"), help="Masks of the second pass: replayed or fresh.")]
+SamDropout = Annotated[
+    str, typer.Option(**one_of("replayed", "fresh"), help="Masks of the second pass: replayed or fresh.")
+]
 SamPeriod = Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")]
 SamBetween = Annotated[
-    str, typer.Option(**one_of("look", "plain"), help="The steps between: look (LookSAM) or plain (the base optimizer's).")
+    str,
+    typer.Option(**one_of("look", "plain"), help="The steps between: look (LookSAM) or plain (the base optimizer's)."),
 ]
 SamAlpha = Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")]
 Asam = Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")]
 AsamEta = Annotated[float, typer.Option(help="Added to |w| there.")]
 RhoSchedule = Annotated[
     str,
-    typer.Option(**one_of("constant", "linear", "cosine", "step"), help="constant, linear (a warm-up), cosine (a decay) or step."),
+    typer.Option(
+        **one_of("constant", "linear", "cosine", "step"), help="constant, linear (a warm-up), cosine (a decay) or step."
+    ),
 ]
 RhoEpochs = Annotated[int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")]
 RhoFactor = Annotated[float, typer.Option(help="What step multiplies by after every length.")]

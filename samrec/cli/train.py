@@ -82,7 +82,9 @@ def train(
     cl_vectors: Annotated[
         str | None,
         typer.Option(
-            **one_of("last", "all"), help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last"
+            **one_of("last", "all"),
+            help="CL4SRec: a view is its last hidden state, or all of them.",
+            show_default="last",
         ),
     ] = None,
     cl_operators: Annotated[
