@@ -5,6 +5,7 @@ The numbers are formulas with seeded noise, chosen so that every kind has someth
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from landscape.grid import Axis, Grid
 from landscape.plots import matplotlib_figures, prepare
 from landscape.plots.style import Style
 from landscape.records import (
+    BlockMass,
     Checkpoint,
     Direction,
     Eigenpairs,
@@ -24,12 +26,18 @@ from landscape.records import (
     Surface,
     Table,
 )
+from landscape.spectra import Density, Subsets, Trace
 from landscape.store import Store
 
 Floats = NDArray[np.float64]
 MADE = Provenance("made:numbers", {"loss": "made"}, command="python docs/gallery.py")
 CURVATURE = {"sharp": 1.0, "flat": 0.4}
-KINDS = ("curve", "contour", "relief", "spectrum", "sharpness", "scores", "study", "training", "relation")
+KINDS = (
+    *("curve", "contour", "relief", "spectrum", "density", "mass", "trace", "subsets", "sharpness", "sharpness_table"),
+    *("scores", "study", "training", "relation"),
+)
+BLOCKS = ("item table", "attention", "feed-forward")
+SIZES = np.array([800, 120, 80])
 RHOS = (0.0, 0.001, 0.01, 0.1, 1.0)
 SCREEN = Style(dots_per_inch=150)
 
@@ -61,6 +69,7 @@ def fill(store: Store) -> None:
         _add_surface(store, f"{name}-line", name, line, factor)
         _add_surface(store, name, name, square, factor)
         _add_curvature(store, name, factor)
+        _add_spectra(store, name, factor)
         _add_sharpness(store, name, factor)
     _add_surface(store, "half", "sharp", square, 1.0, share=0.3)
     _add_scores(store)
@@ -92,9 +101,33 @@ def _add_curvature(store: Store, name: str, factor: float) -> None:
     values = factor * np.array([0.44, 0.31, -0.50])
     settled = np.array([True, True, True])
     products, labels = np.array([60, 90, 80]), ("lambda_max", "lambda_2", "lambda_min")
-    store.add_eigenpairs(
-        Eigenpairs(name, name, "power", labels, values, 0.02 * np.abs(values), settled, products, 0.05, MADE)
+    mass = BlockMass(BLOCKS, SIZES, 1000, np.array([[0.2, 0.5, 0.3], [0.3, 0.2, 0.5], [0.9, 0.06, 0.04]]))
+    pairs = Eigenpairs(name, name, "power", labels, values, 0.02 * np.abs(values), settled, products, 0.05, MADE)
+    store.add_eigenpairs(replace(pairs, mass=mass))
+
+
+def _add_spectra(store: Store, name: str, factor: float) -> None:
+    """Most of 1,000 eigenvalues near 0, with tails to both sides."""
+    noise = np.random.default_rng(1)
+    places = np.array([-0.48, -0.3, -0.12, -0.03, 0.0, 0.03, 0.1, 0.2, 0.31, 0.43])
+    shares = np.array([1, 2, 6, 80, 800, 90, 14, 4, 2, 1]) / 1000
+    nodes = factor * (places + noise.normal(0, 0.006, (6, 10)))
+    shares = shares * np.exp(noise.normal(0, 0.2, (6, 10)))
+    shares /= shares.sum(axis=1, keepdims=True)
+    density = Density(name, name, nodes, shares, np.full((6, 10), 0.002), 1000, 60, MADE)
+    store.add_density(replace(density, settings={"steps": 10, "block": None, "coordinates": "raw"}))
+    rows = [(block, frame) for frame in ("raw", "relative") for block in ("all", *BLOCKS)]
+    samples = (
+        factor * np.array([6.0, 3.0, 2.0, 1.0, 18.0, 5.0, 7.0, 6.0])[:, None] * (1 + noise.normal(0, 0.1, (8, 20)))
     )
+    blocks, frames = zip(*rows, strict=True)
+    sizes = np.tile(np.array([1000, *SIZES]), 2)
+    store.add_trace(Trace(name, name, ("trace",) * 8, blocks, frames, sizes, samples, 20, MADE))
+    users = np.repeat([128, 256, 512, 1024], 3)
+    ends = factor * np.array([0.44, -0.5]) * (1 + 6 / np.sqrt(users)[:, None] * (0.6 + noise.normal(0, 0.2, (12, 2))))
+    drawn = np.tile(np.arange(3), 4), np.full(12, 0.75), ends, 0.01 * np.abs(ends)
+    settled, products = np.ones((12, 2), dtype=np.bool_), np.full(12, 50)
+    store.add_subsets(Subsets(name, name, users, *drawn, settled, products, MADE))
 
 
 def _add_sharpness(store: Store, name: str, factor: float) -> None:

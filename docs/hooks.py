@@ -55,15 +55,28 @@ def public_names(package: str) -> Iterator[tuple[str, str, str]]:
     for node in ast.parse((ROOT / package / "__init__.pyi").read_text(encoding="utf-8")).body:
         assert isinstance(node, ast.ImportFrom)
         for alias in node.names:
-            where = ".".join(filter(None, [package, node.module, alias.name]))
-            file = ROOT / package / Path(*(node.module or alias.name).split("."))
-            source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
-            module = ast.parse(source.read_text(encoding="utf-8"))
-            found: Any = module
-            if node.module:
-                found = next(item for item in module.body if getattr(item, "name", "") == alias.name)
-            text = ast.get_docstring(found) or ""
-            yield alias.name, where, text.partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+            module, found = _defined(f"{package}.{node.module}", alias.name) if node.module else (package, None)
+            told = found or _parsed(f"{package}.{alias.name}")
+            text = ast.get_docstring(told) or ""
+            yield alias.name, f"{module}.{alias.name}", text.partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+
+
+def _defined(module: str, name: str) -> tuple[str, Any]:
+    """The module that defines a name, and its definition, where another only hands it on."""
+    body = _parsed(module).body
+    for node in body:
+        if getattr(node, "name", "") == name:
+            return module, node
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
+            return _defined(node.module, name)
+    raise LookupError(f"{module} has no {name}")
+
+
+def _parsed(module: str) -> ast.Module:
+    file = ROOT.joinpath(*module.split("."))
+    source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
+    return ast.parse(source.read_text(encoding="utf-8"))
 
 
 def commands_page() -> str:

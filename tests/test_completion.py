@@ -34,7 +34,7 @@ def offered(line):
         ("landscape su", ["surface"]),
         ("landscape plot study.h5 --ki", ["--kind"]),
         ("landscape plot study.h5 --kind co", ["contour"]),
-        ("landscape surface --directions ", ["filter", "raw"]),
+        ("landscape surface --directions ", ["filter", "layer", "raw", "eigenvector", "between", "through", "pca"]),
         ("samrec pre", ["pretrain"]),
         ("samrec train --optimizer ad", ["adam", "adamw"]),
         ("samrec train --method ", ["sasrec", "cl4srec", "s3rec"]),

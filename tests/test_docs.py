@@ -9,12 +9,13 @@ import sys
 from html.parser import HTMLParser
 
 import h5py
+import numpy as np
 import pytest
 from written_blocks import DOCS, ROOT, docs_module
 
 import landscape
 import samrec
-from landscape.records import Direction
+from landscape.records import Direction, Mark, Trajectory
 from landscape.store import Store
 
 
@@ -101,9 +102,14 @@ def documented():
     """{group: names in its table} of the store's page."""
     parts = re.split(r"^## (\S+)$", (DOCS / "reference" / "store.md").read_text(), flags=re.MULTILINE)[1:]
     return {
-        heading.strip("/").partition("/")[0]: set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+        heading.strip("/").replace("/NAME", "").replace("/ID", ""): set(
+            re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+        )
         for heading, text in zip(parts[::2], parts[1::2], strict=True)
     }
+
+
+INSIDE = ("density", "trace", "subsets")  # records of their own, inside of a group of eigenpairs
 
 
 @pytest.fixture
@@ -113,10 +119,17 @@ def full_store(tmp_path):
     with Store.write(path) as store:
         docs_module("gallery").fill(store)
         store.add_checkpoint(dataclasses.replace(store.checkpoint("sharp"), name="full", loss=0.5))
-        store.add_eigenpairs(dataclasses.replace(store.eigenpairs("sharp"), name="full", loss=0.5))
-        store.add_sharpness(dataclasses.replace(store.sharpness("sharp"), name="full", loss=0.5))
+        for kind in ("eigenpairs", "sharpness", "density", "trace"):
+            full = dataclasses.replace(getattr(store, kind)("sharp"), name="full", loss=0.5)
+            getattr(store, f"add_{kind}")(full)
         y = Direction("filter", 1, {}, hash="0" * 64, norm=1.0, orthogonal_to="1" * 64, cosine=0.0)
-        store.add_surface(dataclasses.replace(store.surface("sharp"), name="full", y=y))
+        one, marks = store.surface("sharp"), (Mark("flat", 0.5),)
+        full = dataclasses.replace(one, name="full", y=y, marks=marks, group="seeds", approximation={"error": 0.0})
+        store.add_surface(full)
+        store.add_surface(full, kind="nodes")
+        two, numbers = np.zeros((2, 2)), np.zeros(2)
+        path_of = ("path", "sharp", ("a", "b"), numbers, ("1", "2"), two, numbers, numbers, numbers, numbers)
+        store.add_trajectory(Trajectory(*path_of, one.x, y, one.provenance))
     return path
 
 
@@ -125,11 +138,19 @@ def test_the_stores_page_names_exactly_what_a_store_holds(full_store):
     with h5py.File(full_store) as file:
         assert set(file.attrs) == page.pop("")
         tables = page.pop("Tables")
-        for kind in file:
-            held = {key for group in file[kind].values() for key in (*group, *group.attrs)}
+        assert names_in(file["nodes"]) == page["surfaces"]
+        for inside in INSIDE:
+            assert names_in({name: group[inside] for name, group in file["curvature"].items() if inside in group}) == (
+                page.pop(f"curvature/{inside}")
+            )
+        for kind in set(file) - {"nodes"}:
             if kind in {"comparisons", "histories", "studies"}:
                 for table in file[kind].values():
                     assert {*table.attrs, "row"} == tables
             else:
-                assert held == page.pop(kind), kind
+                assert names_in(file[kind]) - set(INSIDE) == page.pop(kind), kind
     assert not page
+
+
+def names_in(groups):
+    return {key for group in groups.values() for key in (*group, *group.attrs)}
