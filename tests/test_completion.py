@@ -31,7 +31,7 @@ def offered(line):
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("landscape su", ["surface"]),
+        ("landscape su", ["surface", "subsets"]),
         ("landscape plot study.h5 --ki", ["--kind"]),
         ("landscape plot study.h5 --kind co", ["contour"]),
         ("landscape surface --directions ", ["filter", "layer", "raw", "eigenvector", "between", "through", "pca"]),
