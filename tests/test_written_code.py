@@ -29,10 +29,10 @@ def test_every_block_of_python_is_run():
         assert blocks == len(run), page
 
 
-def write_beauty(folder, users=8):  # few: examples train to the end
+def write_beauty(folder, users=8, longest=50):  # few users: examples train to the end
     """A file of the name that examples use, of synthetic sequences."""
     drawn = samrec.make_synthetic(users=users, items=200, seed=0).interactions
-    rows = [drawn.items[start:end] for start, end in zip(drawn.offsets[:-1], drawn.offsets[1:], strict=True)]
+    rows = [drawn.items[start:end][:longest] for start, end in zip(drawn.offsets[:-1], drawn.offsets[1:], strict=True)]
     lines = [" ".join(map(str, [user, *row])) for user, row in zip(drawn.user_ids, rows, strict=True)]
     (folder / "Beauty.txt").write_text("\n".join(lines) + "\n")
 
@@ -43,10 +43,10 @@ def write_gallery(folder):
 
 
 def write_run(folder):
-    """A run of the name that examples use, of as many users as they take."""
-    write_beauty(folder, users=2048)
+    """A run of the name that examples use."""
+    write_beauty(folder, users=2048, longest=5)
     with contextlib.chdir(folder):
-        config = samrec.make_config(data="Beauty.txt", epochs=1, size=8, batch_size=1024)
+        config = samrec.make_config(data="Beauty.txt", epochs=1, size=8)
         samrec.train(config, samrec.open_data("Beauty.txt"), "runs/beauty-sas-1", show=False)
 
 
