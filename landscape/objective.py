@@ -74,18 +74,19 @@ class _FromModel(_ProtocolType):
                 or mappings, as Hugging Face's collators give them; or `Batch`es. A DataLoader or a generator is drawn
                 once and kept. The first axis of the targets is the units.
             options: all optional, by name:
-                targets: the entry of a mapping that goes to the loss, "labels".
-                output: name or place of what the loss takes among several outputs; by default `logits`, or the first.
-                counts: targets -> how many valid ones each unit has; by default what the loss's own mean counts, or
-                    1. For the model's own loss: a batch -> the weight of its mean.
-                batch_norm: "running" statistics, or those of each "batch".
-                metrics: name -> function of (outputs, targets) that returns a value a unit; or one function of
-                    (outputs, targets, names) that returns such a mapping.
-                frozen_rows: rows that are no free coordinates, by tensor; by default the padding rows of embeddings.
-                row_groups: named groups of rows; "untouched" are those the data never reaches.
-                blocks: patterns of tensor names for each named block; one a module at the top by default.
-                facts: JSON values that provenance keeps.
-                max_bytes: of a DataLoader or a generator, 4 GiB.
+
+                - targets: the entry of a mapping that goes to the loss, "labels".
+                - output: name or place of what the loss takes among several outputs; by default `logits`, or the first.
+                - counts: targets -> how many valid ones each unit has; by default what the loss's own mean counts,
+                      or one. For the model's own loss: a batch -> the weight of its mean.
+                - batch_norm: "running" statistics, or those of each "batch".
+                - metrics: name -> function of (outputs, targets) that returns a value a unit; or one function of
+                      (outputs, targets, names) that returns such a mapping.
+                - frozen_rows: rows that are no free coordinates, by tensor; by default the padding rows of embeddings.
+                - row_groups: named groups of rows; "untouched" are those the data never reaches.
+                - blocks: patterns of tensor names for each named block; one a module at the top by default.
+                - facts: JSON values that provenance keeps.
+                - max_bytes: of a DataLoader or a generator, 4 GiB.
 
         Raises:
             NotFrozen: dropout is on, or the model draws something at random.

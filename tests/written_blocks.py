@@ -9,15 +9,19 @@ where NAME is the story that the block belongs to: blocks of one story share a f
 """
 
 import contextlib
+import importlib.util
 import re
 import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from typer.testing import CliRunner
 
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 MARKED = re.compile(
     r"^<!-- (?P<role>runs|file): (?P<story>[\w-]+)(?:: (?P<file>\S+))? -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -77,6 +81,16 @@ def run_command(text: str, place: str) -> None:
     result = CliRunner().invoke(app, words[1:])
     if result.exit_code not in (0, 3):
         raise AssertionError(f"{place}: {text!r} left with {result.exit_code}\n{result.output}") from result.exception
+
+
+def docs_module(name: str) -> ModuleType:
+    """A module of the documentation's folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.running import emit
+from landscape.cli.running import emit, one_of
 
 
 class Kind(StrEnum):
@@ -51,7 +51,7 @@ def plot(
     ] = None,
     value: Annotated[str, typer.Option("--value", help="Value of the surfaces: loss, or a metric by name.")] = "loss",
     band: Annotated[
-        str, typer.Option(metavar="range|sd", help="Of lines of several seeds: smallest to largest, or mean ± sd.")
+        str, typer.Option(**one_of("range", "sd"), help="Of lines of several seeds: smallest to largest, or mean ± sd.")
     ] = "range",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:

@@ -45,7 +45,7 @@ class Command:
 
 
 def lazy_app(description: str, commands: Mapping[str, Command], *, name: str = "") -> typer.Typer:
-    """A typer app whose commands are imported only when they run; with a name it has `--version`."""
+    """A typer app whose commands are imported only when they run; with a name it has `--version` and completion."""
 
     class Group(typer.core.TyperGroup):
         names: ClassVar = list(commands)
@@ -69,7 +69,7 @@ def lazy_app(description: str, commands: Mapping[str, Command], *, name: str = "
         cls=Group,
         help=description,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=bool(name),
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -159,6 +159,11 @@ def _interrupted(error: BaseException) -> bool:
         seen.append(cause)
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def one_of(*words: str) -> dict[str, Any]:
+    """What an option of these words alone tells help and shell completion; its value is checked where it is used."""
+    return {"metavar": "|".join(words), "autocompletion": lambda: list(words)}
 
 
 def emit(as_json: bool, payload: Mapping[str, Any], text: Any) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.planes import Wanted, plane_and_grid
-from landscape.cli.running import LARGEST_SEED, emit, plain
+from landscape.cli.running import LARGEST_SEED, emit, one_of, plain
 from landscape.errors import InvalidArgument
 from landscape.grid import Grid, is_auto
 
@@ -38,7 +38,7 @@ def surface(
     directions: Annotated[
         str,
         typer.Option(
-            metavar="filter|layer|raw|eigenvector|between|through|pca",
+            **one_of("filter", "layer", "raw", "eigenvector", "between", "through", "pca"),
             help="Random and normalised by filter or layer, or raw; eigenvectors of the Hessian; to a checkpoint; "
             "through two more; principal axes of the checkpoints a training kept.",
         ),

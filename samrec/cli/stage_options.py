@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import emit
+from landscape.cli.running import emit, one_of
 from samrec.cli.options import DataDir, Device, Threads
 from samrec.stage_config import StageConfig
 
@@ -23,7 +23,8 @@ Out = Annotated[Path, typer.Option(help="The run folder to make.")]
 Negatives = Annotated[
     str,
     typer.Option(
-        metavar="training|s3rec", help="Items a negative may not be: training, or s3rec (validation and test item too)."
+        **one_of("training", "s3rec"),
+        help="Items a negative may not be: training, or s3rec (validation and test item too).",
     ),
 ]
 Dropout = Annotated[float, typer.Option(help="On hidden states and attention probabilities.")]
@@ -34,24 +35,29 @@ Layers = Annotated[int, typer.Option(help="Transformer blocks.")]
 Rho = Annotated[float, typer.Option(help="Radius of SAM's ascent; 0 is the base optimizer.")]
 Sam = Annotated[bool, typer.Option("--sam", help="Take SAM's two passes even at rho 0.")]
 SamGroup = Annotated[
-    str, typer.Option(metavar="all|body|embeddings", help="What the ascent perturbs: all, body or embeddings.")
+    str, typer.Option(**one_of("all", "body", "embeddings"), help="What the ascent perturbs: all, body or embeddings.")
 ]
-SamDropout = Annotated[str, typer.Option(metavar="replayed|fresh", help="Masks of the second pass: replayed or fresh.")]
+SamDropout = Annotated[
+    str, typer.Option(**one_of("replayed", "fresh"), help="Masks of the second pass: replayed or fresh.")
+]
 SamPeriod = Annotated[int, typer.Option(help="Climb at every k-th step only; 5 to 10 for LookSAM.")]
 SamBetween = Annotated[
-    str, typer.Option(metavar="look|plain", help="The steps between: look (LookSAM) or plain (the base optimizer's).")
+    str,
+    typer.Option(**one_of("look", "plain"), help="The steps between: look (LookSAM) or plain (the base optimizer's)."),
 ]
 SamAlpha = Annotated[float, typer.Option(help="LookSAM's weight of the direction it kept.")]
 Asam = Annotated[bool, typer.Option("--asam", help="Scale the ascent by |w|; its rho is .5 to 2.")]
 AsamEta = Annotated[float, typer.Option(help="Added to |w| there.")]
 RhoSchedule = Annotated[
     str,
-    typer.Option(metavar="constant|linear|cosine|step", help="constant, linear (a warm-up), cosine (a decay) or step."),
+    typer.Option(
+        **one_of("constant", "linear", "cosine", "step"), help="constant, linear (a warm-up), cosine (a decay) or step."
+    ),
 ]
 RhoEpochs = Annotated[int | None, typer.Option(help="The schedule's length; for cosine --epochs by default.")]
 RhoFactor = Annotated[float, typer.Option(help="What step multiplies by after every length.")]
 
-Optimizer = Annotated[str, typer.Option(metavar="adam|adamw|sgd", help="adam, adamw or sgd; SAM's base.")]
+Optimizer = Annotated[str, typer.Option(**one_of("adam", "adamw", "sgd"), help="adam, adamw or sgd; SAM's base.")]
 LearningRate = Annotated[float, typer.Option(help="The optimizer's.")]
 Momentum = Annotated[float, typer.Option(help="SGD's.")]
 WeightDecay = Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: not seen by the ascent.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.running import emit
+from landscape.cli.running import emit, one_of
 from samrec.cli import stage_options as options
 from samrec.config import RunConfig, make_config
 
@@ -18,7 +18,7 @@ def train(
     method: Annotated[
         str,
         typer.Option(
-            metavar="sasrec|cl4srec|s3rec",
+            **one_of("sasrec", "cl4srec", "s3rec"),
             help="sasrec, cl4srec with its contrast of two views, or s3rec from a pre-training run.",
         ),
     ] = DEFAULTS.method,
@@ -28,7 +28,7 @@ def train(
     loss: Annotated[
         str,
         typer.Option(
-            metavar="bce|gbce|sampled-softmax|ce",
+            **one_of("bce", "gbce", "sampled-softmax", "ce"),
             help="bce, gbce or sampled-softmax (negatives drawn anew), or ce (over all items).",
         ),
     ] = DEFAULTS.loss,
@@ -84,12 +84,14 @@ def train(
         float | None, typer.Option(help="CL4SRec: similarities are divided by it.", show_default="1.0")
     ] = None,
     cl_similarity: Annotated[
-        str | None, typer.Option(metavar="dot|cosine", help="CL4SRec: dot or cosine.", show_default="dot")
+        str | None, typer.Option(**one_of("dot", "cosine"), help="CL4SRec: dot or cosine.", show_default="dot")
     ] = None,
     cl_vectors: Annotated[
         str | None,
         typer.Option(
-            metavar="last|all", help="CL4SRec: a view is its last hidden state, or all of them.", show_default="last"
+            **one_of("last", "all"),
+            help="CL4SRec: a view is its last hidden state, or all of them.",
+            show_default="last",
         ),
     ] = None,
     cl_operators: Annotated[
