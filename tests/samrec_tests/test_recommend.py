@@ -225,7 +225,7 @@ def test_sampled_ranking_is_named_and_kept_beside_full_ranking(samrec, place):
         (("robustness", "run", "--noise", "much"), "numbers separated by commas"),
         (("robustness", "run", "--truncate", "2.5"), "whole numbers"),
         (("evaluate", "run", "--beyond", "201"), "lists of 1 to 200 items, as many as there are, got 201"),
-        (("data", "prepare", ".", "--out", "x"), ". is a folder; expected a raw log"),
+        (("data", "prepare", ".", "--out", "x", "--name", "x"), ". is a folder; expected a raw log"),
         (("robustness", "run", "--truncate", "17"), "1 to 16 items"),
         (("robustness", "run", "--noise", "0.1", "--how", "swap"), "replace or insert"),
         (("robustness", "run", "--noise", "0.1", "--threads", "0"), "threads"),
