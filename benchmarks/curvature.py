@@ -1,28 +1,23 @@
-"""Bars of curvature on Beauty: `python benchmarks/curvature.py --run RUN`; `--only peers` needs the [benchmark] extra.
+"""Bars of curvature on Beauty: `python benchmarks/curvature.py --run RUN`; other tools: `curvature_peers.py`.
 
 Ratios of this process's own time, taken in turn, so that a busy machine does no harm; `--clock wall --threads 2` on an
 idle one gives seconds. Prints a Markdown table and exits with 1 if a bar is missed.
 """
 
 import argparse
-import importlib.util
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from padded import PaddedBatch, pad, padded_scores
 from scipy.sparse.linalg import eigsh
 from timing import Table, side_by_side
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import EmpiricalFisher, GaussNewton, Hessian
 from landscape.objective import gradient_at
-from samrec.data.split import training_sequences
-from samrec.models.losses import binary_cross_entropy
 from samrec.objective import SequenceObjective, load
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -42,20 +37,6 @@ class PlainKernels:
         return self._outputs(params, chunk, differentiable_twice=True)
 
 
-class PaddedModel(nn.Module):
-    """The padded design as a module of one batch, whose parameters other tools differentiate."""
-
-    def __init__(self, objective: SequenceObjective) -> None:
-        super().__init__()
-        self.sasrec = objective._model.requires_grad_(True)
-        (self.batch,) = padded_batches(objective)
-
-    def forward(self, index: Tensor) -> Tensor:
-        del index
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            return padded_scores(self.sasrec, self.batch)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", required=True, help="a SASRec run folder of Beauty")
@@ -64,7 +45,6 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("--only", choices=SECTIONS, nargs="*", default=["products", "eigenpairs"])
-    parser.add_argument("--peer-users", type=int, default=256, help="of the padded model, one batch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.seconds = CLOCKS[options.clock]
@@ -178,89 +158,7 @@ def plain_lanczos(
     return most
 
 
-def peers(table: Table, options: argparse.Namespace) -> None:
-    """Top-2 to one residual: ours on packed rows, others on the padded design, the same users and negatives."""
-    objective = load(options.run, device="cpu", loss="bce", users=options.peer_users)
-    size = objective.layout.size
-    ours = Hessian(objective)
-    began = options.seconds()
-    found = lanczos(ours, size, top=2, bottom=0, tolerance=TOLERANCE)
-    own = options.seconds() - began
-    table.row("ours, top-2", f"{own:.3g} s, {found['lambda_max'].products} products, {shown(found)}")
-    model = PaddedModel(load(options.run, device="cpu", loss="bce", users=options.peer_users, tokens=10**9))
-    data = [(torch.zeros(1, dtype=torch.int64), torch.zeros(1))]
-    warnings.simplefilter("ignore")
-    for name, run in (
-        ("curvlinops", by_curvlinops),
-        ("hessian_eigenthings", by_eigenthings),
-        ("pyhessian", by_pyhessian),
-    ):
-        if importlib.util.find_spec(name) is None:
-            table.row(name, "not installed")
-            continue
-        began = options.seconds()
-        values = run(model, data)
-        seconds = options.seconds() - began
-        told = f"{seconds:.3g} s, {', '.join(f'{value:.4g}' for value in values)}"
-        table.row(f"{name} / ours", f"{seconds / own:.3g} ({told})", "at least 10", seconds / own >= 10)
-
-
-def shown(found: dict[str, Any]) -> str:
-    return ", ".join(f"{pair.value:.4g}" for pair in found.values())
-
-
-def mean_loss(scores: Tensor, _: Tensor) -> Tensor:
-    return binary_cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64)).mean()
-
-
-def by_curvlinops(model: nn.Module, data: Any) -> list[float]:
-    import curvlinops
-
-    class Loss(nn.Module):
-        reduction = "mean"
-
-        def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-            return mean_loss(scores, target)
-
-    operator = curvlinops.HessianLinearOperator(
-        model, Loss(), list(model.parameters()), data, num_data=1, check_deterministic=False
-    )
-    start = np.random.default_rng(0).standard_normal(operator.shape[0])
-    return sorted(eigsh(operator.to_scipy(), k=2, which="LA", tol=TOLERANCE, return_eigenvectors=False, v0=start))[::-1]
-
-
-def by_eigenthings(model: nn.Module, data: Any) -> list[float]:
-    import hessian_eigenthings as he
-
-    operator = he.HessianOperator(model, data, he.supervised_loss(mean_loss))
-    found = he.lanczos(operator, k=2, which="LA", tol=TOLERANCE, seed=0, reorthogonalize=True, max_iter=100)
-    return sorted(np.asarray(found.eigenvalues).tolist())[::-1]
-
-
-def by_pyhessian(model: nn.Module, data: Any) -> list[float]:
-    import pyhessian
-
-    tool = pyhessian.hessian(model, mean_loss, data=data[0], cuda=False)
-    return [float(value) for value in tool.eigenvalues(maxIter=200, tol=1e-4, top_n=2)[0]]
-
-
-def padded_batches(objective: SequenceObjective) -> list[PaddedBatch]:
-    """The objective's own users, targets and negatives on padded rows, a batch a chunk."""
-    sequences = training_sequences(objective.interactions)
-    row_of = np.empty(objective.interactions.users, dtype=np.int64)
-    row_of[sequences.users] = np.arange(len(sequences))
-    candidates = np.zeros((len(sequences.items), 2), dtype=np.int64)
-    found = []
-    for chunk in objective.chunks:
-        rows = row_of[chunk.users]
-        lengths = np.diff(sequences.offsets)[rows]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        candidates[np.repeat(sequences.offsets[rows], lengths) + within] = chunk.candidates.numpy()
-        found.append(pad(sequences.items, sequences.offsets, candidates, rows, 50))
-    return found
-
-
-SECTIONS = {"products": products, "eigenpairs": eigenpairs, "peers": peers}
+SECTIONS = {"products": products, "eigenpairs": eigenpairs}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from samrec.models.second_order.duals import Dual, Pull
+from samrec.models.second_order.duals import Dual
 
 VECTOR = 16  # keys from which on PyTorch's softmax works on whole vectors; with fewer it is many times slower
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from samrec.models.encoder import LAYER_NORM_EPS
@@ -56,15 +55,11 @@ def block(x: Dual, bias: Tensor, weights: Mapping[str, Weight], heads: int) -> t
     attended, pull_attended = attention(q, k, v, bias)
     attended = attended.map(lambda one: layout.joined([one]))
     mixed, pull_mixed = linear(attended, weights["output.weight"], weights["output.bias"], x)
-    y, pull_y = layer_norm(
-        mixed, weights["attention_norm.weight"], weights["attention_norm.bias"], LAYER_NORM_EPS
-    )
+    y, pull_y = layer_norm(mixed, weights["attention_norm.weight"], weights["attention_norm.bias"], LAYER_NORM_EPS)
     inner, pull_inner = linear(y, weights["expand.weight"], weights["expand.bias"])
     bent, pull_bent = gelu(inner)
     fed, pull_fed = linear(bent, weights["contract.weight"], weights["contract.bias"], y)
-    z, pull_z = layer_norm(
-        fed, weights["feed_forward_norm.weight"], weights["feed_forward_norm.bias"], LAYER_NORM_EPS
-    )
+    z, pull_z = layer_norm(fed, weights["feed_forward_norm.weight"], weights["feed_forward_norm.bias"], LAYER_NORM_EPS)
 
     def pull(g: Dual) -> Dual:
         g = pull_z(g)

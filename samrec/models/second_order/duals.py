@@ -1,7 +1,7 @@
 """What the passes carry: a value with its derivatives along k directions, and weights that gather their slopes.
 
-Forward, a dual is an intermediate and its tangents. Backward, it is a slope of the loss and how that slope changes along
-the directions (Pearlmutter 1994). Without directions the same passes are the plain forward and backward ones.
+Forward, a dual is an intermediate and its tangents. Backward, it is a slope of the loss and how that slope changes
+along the directions (Pearlmutter 1994). Without directions the same passes are the plain forward and backward ones.
 
 Every layer here is a function of duals that returns its output and its pull: from the slope in the output to that in
 the input, leaving slopes in the weights behind.
@@ -42,6 +42,14 @@ class Weight:
     wanted: bool  # whether anybody asks for its slopes
     slopes: list[Tensor] = field(default_factory=list)
 
+    def leave(self, slopes: list[Tensor]) -> None:
+        """Add to what earlier pulls left; the tensors given become the weight's own."""
+        if self.slopes:
+            for total, slope in zip(self.slopes, slopes, strict=True):
+                total += slope
+        else:
+            self.slopes = slopes
+
 
 def stacked(weights: list[Weight], scale: float) -> Weight:
     """Several weights as one, their first axes behind each other, the first of them times `scale`."""
@@ -61,7 +69,7 @@ def stacked(weights: list[Weight], scale: float) -> Weight:
 def unstack(whole: Weight, weights: list[Weight], scale: float) -> None:
     """The slopes of a stacked weight, handed to its parts."""
     sizes = [len(weight.value) for weight in weights]
-    for slope in whole.slopes:
-        for place, (weight, part) in enumerate(zip(weights, torch.split(slope, sizes), strict=True)):
-            if weight.wanted:
-                weight.slopes.append(part if place else part * scale)
+    parts = [torch.split(slope, sizes) for slope in whole.slopes]
+    for place, weight in enumerate(weights):
+        if weight.wanted:
+            weight.leave([one[place] if place else one[place] * scale for one in parts])

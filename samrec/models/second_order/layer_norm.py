@@ -27,11 +27,10 @@ def layer_norm(x: Dual, scale: Weight, shift: Weight, eps: float) -> tuple[Dual,
     def pull(g: Dual) -> Dual:
         if scale.wanted:
             pairs = zip(g.along, images, strict=False)
-            scale.slopes += [
-                torch.addcmul(tangent * normed, g.value, image).sum(0) for tangent, image in pairs
-            ] or [(g.value * normed).sum(0)]
+            changes = [torch.addcmul(tangent * normed, g.value, image).sum(0) for tangent, image in pairs]
+            scale.leave(changes or [(g.value * normed).sum(0)])
         if shift.wanted:
-            shift.slopes += [one.sum(0) for one in g.along or [g.value]]
+            shift.leave([one.sum(0) for one in g.along or [g.value]])
         s = g.value * scale.value
         back = through(s, x.value, mean, inverse)
         along = []

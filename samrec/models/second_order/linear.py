@@ -23,23 +23,22 @@ def linear(x: Dual, weight: Weight, bias: Weight, plus: Dual | None = None) -> t
         other = None if plus is None else plus.along[column]
         shift = bias.along[column] if bias.along else None
         if weight.along:
-            other = affine(x.value, weight.along[column], shift, other)
-            shift = None
+            other, shift = affine(x.value, weight.along[column], shift, other), None
         along.append(affine(tangent, weight.value, shift, other))
 
     def pull(g: Dual) -> Dual:
         if weight.wanted:
             pairs = zip(g.along, x.along, strict=False)
-            weight.slopes += [inner(tangent, x.value, inner(g.value, other)) for tangent, other in pairs] or [
-                inner(g.value, x.value)
-            ]
+            changes = [inner(tangent, x.value, inner(g.value, other)) for tangent, other in pairs]
+            weight.leave(changes or [inner(g.value, x.value)])
         if bias.wanted:
-            bias.slopes += [one.sum(0) for one in g.along or [g.value]]
+            bias.leave([one.sum(0) for one in g.along or [g.value]])
+        transposed = weight.value.T
         back = []
         for column, tangent in enumerate(g.along):
             other = affine(g.value, weight.along[column].T) if weight.along else None
-            back.append(affine(tangent, weight.value.T, None, other))
-        return Dual(affine(g.value, weight.value.T), back)
+            back.append(affine(tangent, transposed, None, other))
+        return Dual(affine(g.value, transposed), back)
 
     return Dual(y, along), pull
 
@@ -48,9 +47,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None, plus: Tensor |
     """x @ weight.T + bias + plus."""
     if taken_by_one_dnn(x):
         found: Tensor = (
-            ONE_DNN(x, weight, bias, "none", [], "")
-            if plus is None
-            else ONE_DNN.binary(x, plus, weight, bias, "add")
+            ONE_DNN(x, weight, bias, "none", [], "") if plus is None else ONE_DNN.binary(x, plus, weight, bias, "add")
         )
         return found
     if plus is None:

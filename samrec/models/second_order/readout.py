@@ -25,7 +25,7 @@ class Read:
 
     loss: Tensor
     of_hidden: Dual
-    of_rows: list[Tensor]  # one a direction: of each row scored, (T C, D) or (n, D)
+    of_rows: list[Tensor]  # one a direction: of each row scored, (T C, D); none where they went elsewhere
 
 
 def candidates(hidden: Dual, rows: Dual, loss: Loss, targets: Tensor, drawable: Tensor | None) -> Read:
@@ -51,13 +51,15 @@ def candidates(hidden: Dual, rows: Dual, loss: Loss, targets: Tensor, drawable: 
     return Read(value, of_hidden, [one.view(-1, h.shape[1]) for one in of_rows])
 
 
-def all_items(hidden: Dual, rows: Dual, targets: Tensor, *, tokens: int | None = None) -> Read:
-    """Cross-entropy over all `rows` (n, D), the target's place among them given (T,); few tokens' scores at a time."""
+def all_items(hidden: Dual, rows: Dual, targets: Tensor, of_rows: list[Tensor], *, tokens: int | None = None) -> Read:
+    """Cross-entropy over all `rows` (n, D), the target's place among them given (T,); few tokens' scores at a time.
+
+    Slopes in the rows are added to `of_rows`, (n, D) a direction; none are made if it is empty.
+    """
     e = rows.value
     size = tokens or max(FEWEST_TOKENS, SCORES // len(e))
     value = torch.zeros((), dtype=torch.float64, device=e.device)
     of_hidden = Dual(torch.empty_like(hidden.value), [torch.empty_like(hidden.value) for _ in hidden.along])
-    of_rows = [torch.zeros_like(e) for _ in hidden.along or [None]]
     transposed = e.T.contiguous()
     for start in range(0, len(targets), size):
         part = slice(start, start + size)
@@ -67,14 +69,15 @@ def all_items(hidden: Dual, rows: Dual, targets: Tensor, *, tokens: int | None =
         p = torch.softmax(scores, dim=1, out=scores)
         g = p.scatter_add(1, target, p.new_full((), -1).expand_as(target))
         of_hidden.value[part] = affine(g, transposed)
-        if not hidden.along:
+        if of_rows and not hidden.along:
             of_rows[0] += inner(g, h)
         for column, (h_along, e_along) in enumerate(zip(hidden.along, rows.along, strict=True)):
             change = affine(h_along[part], e, None, affine(h, e_along))
             change.sub_(torch.linalg.vecdot(p, change)[:, None]).mul_(p)
             of_hidden.along[column][part] = affine(change, transposed, None, affine(g, e_along.T))
-            of_rows[column] += inner(change, h, inner(g, h_along[part]))
-    return Read(value, of_hidden, of_rows)
+            if of_rows:
+                of_rows[column] += inner(change, h, inner(g, h_along[part]))
+    return Read(value, of_hidden, [])
 
 
 def _scored(rows: Tensor, states: Tensor) -> Tensor:

@@ -7,17 +7,19 @@ for all directions.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from samrec.data.batches import PackedBatch, attention_bias
+from samrec.data.batches import attention_bias
 from samrec.models.encoder import LAYER_NORM_EPS
 from samrec.models.losses import Loss, Scored
 from samrec.models.sasrec import SASRec
 from samrec.models.second_order.block import block
 from samrec.models.second_order.duals import Dual, Pull, Weight
 from samrec.models.second_order.layer_norm import layer_norm
+from samrec.models.second_order.pieces import Piece, pieces
 from samrec.models.second_order.readout import all_items, candidates
 from samrec.models.second_order.score_slopes import is_known
 
@@ -58,47 +60,49 @@ class HandWritten:
         return {name: torch.stack(weights[name].slopes) for name in directions}
 
     def _passed(self, weights: Mapping[str, Weight], chunk: Scored, columns: int) -> Tensor:
-        """Forward and back once; slopes are left in the weights, the summed loss is returned."""
-        batch, table = chunk.batch, weights[TABLE]
-        slots = batch.items.numel()
+        """Forward and back, piece by piece; slopes are left in the weights, the summed loss is returned."""
+        table = weights[TABLE]
+        if table.wanted:
+            table.slopes = [torch.zeros_like(table.value) for _ in range(columns or 1)]
         with torch.no_grad():
-            ids = batch.items.view(-1)
-            if chunk.candidates is not None:
-                ids = torch.cat([ids, chunk.candidates.reshape(-1)])
             tangents = table.along or [torch.zeros_like(table.value)] * columns
-            rows = Dual(table.value, tangents).map(lambda one: one.index_select(0, ids))
-            states, pull_trunk = self._trunk(rows.map(lambda one: one[:slots]), batch, weights)
-            hidden = states.map(lambda one: one.index_select(0, batch.slots))
-            if chunk.candidates is None:
-                scored = slice(1, self.model.item_count + 1)
-                read = all_items(hidden, Dual(table.value, tangents).map(lambda one: one[scored]), chunk.targets - 1)
-            else:
-                shape = (*chunk.candidates.shape, self.model.size)
-                rows = rows.map(lambda one: one[slots:].view(shape))
-                read = candidates(hidden, rows, self.loss, chunk.targets, chunk.drawable)
-            g = read.of_hidden.map(lambda one: one.new_zeros(slots, one.shape[1]).index_copy_(0, batch.slots, one))
-            g = pull_trunk(g)
-            if table.wanted:
-                for of_inputs, of_rows in zip(g.along or [g.value], read.of_rows, strict=True):
-                    slope = torch.zeros_like(table.value)
-                    if chunk.candidates is None:
-                        slope[scored] = of_rows
-                    else:
-                        of_inputs = torch.cat([of_inputs, of_rows])
-                    slope.index_add_(0, ids, of_inputs)
-                    slope[0] = 0  # the padding row
-                    table.slopes.append(slope)
+            loss = sum(self._piece(weights, Dual(table.value, tangents), piece) for piece in pieces(chunk))
+            for slope in table.slopes:
+                slope[0] = 0  # the padding row
+        return cast(Tensor, loss)
+
+    def _piece(self, weights: Mapping[str, Weight], table: Dual, piece: Piece) -> Tensor:
+        slots, ids = piece.items.numel(), piece.items.reshape(-1)
+        if piece.candidates is not None:
+            ids = torch.cat([ids, piece.candidates.reshape(-1)])
+        rows = table.map(lambda one: one.index_select(0, ids))
+        states, pull_trunk = self._trunk(rows.map(lambda one: one[:slots]), piece, weights)
+        hidden = states.map(lambda one: one.index_select(0, piece.slots))
+        slopes = weights[TABLE].slopes
+        if piece.candidates is None:
+            scored = slice(1, self.model.item_count + 1)
+            of_items = [slope[scored] for slope in slopes]
+            read = all_items(hidden, table.map(lambda one: one[scored]), piece.targets - 1, of_items)
+        else:
+            shape = (*piece.candidates.shape, self.model.size)
+            rows = rows.map(lambda one: one[slots:].view(shape))
+            read = candidates(hidden, rows, self.loss, piece.targets, piece.drawable)
+        g = read.of_hidden.map(lambda one: one.new_zeros(slots, one.shape[1]).index_copy_(0, piece.slots, one))
+        g = pull_trunk(g)
+        of_rows = [[one] for one in read.of_rows] or [[] for _ in slopes]
+        for slope, of_inputs, of_scored in zip(slopes, g.along or [g.value], of_rows, strict=False):
+            slope.index_add_(0, ids, torch.cat([of_inputs, *of_scored]))
         return read.loss
 
-    def _trunk(self, embedded: Dual, batch: PackedBatch, weights: Mapping[str, Weight]) -> tuple[Dual, Pull]:
+    def _trunk(self, embedded: Dual, piece: Piece, weights: Mapping[str, Weight]) -> tuple[Dual, Pull]:
         """Hidden states (R W, D) of all slots; the pull ends at their item embeddings."""
-        position, places = weights[POSITIONS], batch.positions.view(-1)
+        position, places = weights[POSITIONS], piece.positions.reshape(-1)
         x = embedded.value + position.value.index_select(0, places)
         along = list(embedded.along)
         if position.along:
             shifts = [one.index_select(0, places) for one in position.along]
             along = [one + shift for one, shift in zip(along, shifts, strict=True)]
-        bias = attention_bias(batch.visible, x.dtype)[:, 0]
+        bias = attention_bias(piece.visible, x.dtype)[:, 0]
         y, pull = layer_norm(Dual(x, along), weights["input_norm.weight"], weights["input_norm.bias"], LAYER_NORM_EPS)
         pulls = [pull]
         for number, layer in enumerate(self.model.blocks):
@@ -111,7 +115,7 @@ class HandWritten:
                 g = pull(g)
             if position.wanted:
                 slopes = g.along or [g.value]
-                position.slopes += [torch.zeros_like(position.value).index_add_(0, places, one) for one in slopes]
+                position.leave([torch.zeros_like(position.value).index_add_(0, places, one) for one in slopes])
             return g
 
         return y, pull_all
