@@ -131,6 +131,7 @@ class Objective(Protocol, metaclass=_FromModel):
         ...
 
 
+@runtime_checkable
 class OwnDerivatives(Protocol):
     """Derivatives of the summed loss of a chunk that an objective knows better than a graph would find them.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from samrec.data.batches import attention_bias
-from samrec.models.encoder import LAYER_NORM_EPS
+from samrec.models.encoder import LAYER_NORM_EPS, Block
 from samrec.models.losses import Loss, Scored
 from samrec.models.sasrec import SASRec
 from samrec.models.second_order.block import block
@@ -105,7 +105,7 @@ class HandWritten:
         bias = attention_bias(piece.visible, x.dtype)[:, 0]
         y, pull = layer_norm(Dual(x, along), weights["input_norm.weight"], weights["input_norm.bias"], LAYER_NORM_EPS)
         pulls = [pull]
-        for number, layer in enumerate(self.model.blocks):
+        for number, layer in enumerate(cast(list[Block], self.model.blocks)):
             own = {name: weights[f"blocks.{number}.{name}"] for name, _ in layer.named_parameters()}
             y, pull = block(y, bias, own, layer.heads)
             pulls.append(pull)
