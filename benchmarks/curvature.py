@@ -7,7 +7,7 @@ idle one gives seconds. Prints a Markdown table and exits with 1 if a bar is mis
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,16 +25,16 @@ TOLERANCE = 1e-3
 USERS = 2048
 
 
-class PlainKernels:
-    """The same objective by the kernels that products take: another candidate for the fastest gradient."""
+class OfGraph:
+    """The same objective by automatic differentiation; with the kernels of one derivative, or those of products."""
 
-    def __init__(self, objective: SequenceObjective) -> None:
+    def __init__(self, objective: SequenceObjective, *, differentiable_twice: bool) -> None:
         self.layout, self.weights, self.chunks = objective.layout, objective.weights, objective.chunks
         self.loss = objective.loss
-        self._outputs = objective.outputs
+        self._outputs, self._twice = objective.outputs, differentiable_twice
 
-    def outputs(self, params: Any, chunk: Any) -> Tensor:
-        return self._outputs(params, chunk, differentiable_twice=True)
+    def outputs(self, params: Any, chunk: Any, *, differentiable_twice: bool = False) -> Tensor:
+        return self._outputs(params, chunk, differentiable_twice=differentiable_twice or self._twice)
 
 
 def main() -> int:
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("--only", choices=SECTIONS, nargs="*", default=["products", "eigenpairs"])
+    parser.add_argument("--brief", action="store_true", help="products by hand and gradients alone")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.seconds = CLOCKS[options.clock]
@@ -63,38 +64,43 @@ def products(table: Table, options: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(0)
     V = torch.randn(objective.layout.size, 4, dtype=torch.float64, generator=generator)
     v = V[:, 0].clone()
-    exact = Hessian(objective, method="double-backward")
+    exact = Hessian(objective)
+    double = Hessian(objective, method="double-backward")
     forward = Hessian(objective, method="forward-over-reverse")
     near = Hessian(objective, method="central-differences")
-    plain: Any = PlainKernels(objective)
-    image = exact(v)
-    for name, other in (("forward over reverse", forward), ("central differences", near)):
+    fused, plain = (cast(Any, OfGraph(objective, differentiable_twice=twice)) for twice in (False, True))
+    image = double(v)
+    for name, other in (("by hand", exact), ("forward over reverse", forward), ("central differences", near)):
         off = (torch.linalg.vector_norm(other(v) - image) / torch.linalg.vector_norm(image)).item()
         said = "" if other.relative_error is None else f" (it says {other.relative_error:.1g})"
         table.row(f"{name}: off double backward by", f"{off:.1g}{said}")
-    seconds = side_by_side(
-        {
-            "gradient": lambda: gradient_at(objective, objective.weights),
-            "its kernels' gradient": lambda: gradient_at(plain, objective.weights),
-            "H·v": lambda: exact(v),
-            "forward over reverse": lambda: forward(v),
-            "central differences": lambda: near(v),
-            "Gauss-Newton": lambda: GaussNewton(objective)(v),
-            "empirical Fisher": lambda: EmpiricalFisher(objective)(v),
-            "block of 4": lambda: exact @ V,
-        },
-        repeats=options.repeats,
-        clock=options.seconds,
-    )
-    gradient = seconds["gradient"]
-    told = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
-    table.at_most("H·v / gradient", seconds["H·v"] / gradient, 2.6, "", told)
-    table.at_most("block of 4 / gradient", seconds["block of 4"] / gradient, 7, "")
-    fastest = min(gradient, seconds["its kernels' gradient"])
-    table.at_most("H·v / fastest gradient", seconds["H·v"] / fastest, 2.6, "")
-    table.at_most("block of 4 / fastest gradient", seconds["block of 4"] / fastest, 7, "")
-    for name in ("forward over reverse", "central differences", "Gauss-Newton", "empirical Fisher"):
-        table.row(f"{name} / gradient", f"{seconds[name] / gradient:.3g}")
+    gradients = {
+        "by hand": lambda: gradient_at(objective, objective.weights),
+        "of the graph": lambda: gradient_at(plain, objective.weights),
+        "of the graph, fused attention": lambda: gradient_at(fused, objective.weights),
+    }
+    others = {
+        "double backward": lambda: double(v),
+        "forward over reverse": lambda: forward(v),
+        "central differences": lambda: near(v),
+        "Gauss-Newton": lambda: GaussNewton(objective)(v),
+        "empirical Fisher": lambda: EmpiricalFisher(objective)(v),
+    }
+    runs = {**gradients, "H·v": lambda: exact(v), "block of 4": lambda: exact @ V}
+    if not options.brief:
+        runs |= others
+    seconds = side_by_side(runs, repeats=options.repeats, clock=options.seconds)
+    fastest = min(gradients, key=lambda name: seconds[name])
+    for name in gradients:
+        table.row(f"gradient {name}", f"{seconds[name]:.3g} s", "", None)
+    table.at_most(f"H·v / fastest gradient ({fastest})", seconds["H·v"] / seconds[fastest], 2.6, "")
+    table.at_most(f"block of 4 / fastest gradient ({fastest})", seconds["block of 4"] / seconds[fastest], 7, "")
+    for name in gradients:
+        if name != fastest:
+            told = ", ".join(f"{seconds[what] / seconds[name]:.3g}" for what in ("H·v", "block of 4"))
+            table.row(f"H·v and block of 4 / gradient {name}", told)
+    for name in (name for name in others if name in runs):
+        table.row(f"{name} / fastest gradient", f"{seconds[name] / seconds[fastest]:.3g}")
 
 
 def eigenpairs(table: Table, options: argparse.Namespace) -> None:
