@@ -1,28 +1,23 @@
-"""Bars of curvature on Beauty: `python benchmarks/curvature.py --run RUN`; `--only peers` needs the [benchmark] extra.
+"""Bars of curvature on Beauty: `python benchmarks/curvature.py --run RUN`; other tools: `curvature_peers.py`.
 
 Ratios of this process's own time, taken in turn, so that a busy machine does no harm; `--clock wall --threads 2` on an
 idle one gives seconds. Prints a Markdown table and exits with 1 if a bar is missed.
 """
 
 import argparse
-import importlib.util
 import time
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from padded import PaddedBatch, pad, padded_scores
 from scipy.sparse.linalg import eigsh
 from timing import Table, side_by_side
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import EmpiricalFisher, GaussNewton, Hessian
 from landscape.objective import gradient_at
-from samrec.data.split import training_sequences
-from samrec.models.losses import binary_cross_entropy
 from samrec.objective import SequenceObjective, load
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -30,30 +25,16 @@ TOLERANCE = 1e-3
 USERS = 2048
 
 
-class PlainKernels:
-    """The same objective by the kernels that products take: another candidate for the fastest gradient."""
+class OfGraph:
+    """The same objective by automatic differentiation; with the kernels of one derivative, or those of products."""
 
-    def __init__(self, objective: SequenceObjective) -> None:
+    def __init__(self, objective: SequenceObjective, *, differentiable_twice: bool) -> None:
         self.layout, self.weights, self.chunks = objective.layout, objective.weights, objective.chunks
         self.loss = objective.loss
-        self._outputs = objective.outputs
+        self._outputs, self._twice = objective.outputs, differentiable_twice
 
-    def outputs(self, params: Any, chunk: Any) -> Tensor:
-        return self._outputs(params, chunk, differentiable_twice=True)
-
-
-class PaddedModel(nn.Module):
-    """The padded design as a module of one batch, whose parameters other tools differentiate."""
-
-    def __init__(self, objective: SequenceObjective) -> None:
-        super().__init__()
-        self.sasrec = objective._model.requires_grad_(True)
-        (self.batch,) = padded_batches(objective)
-
-    def forward(self, index: Tensor) -> Tensor:
-        del index
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            return padded_scores(self.sasrec, self.batch)
+    def outputs(self, params: Any, chunk: Any, *, differentiable_twice: bool = False) -> Tensor:
+        return self._outputs(params, chunk, differentiable_twice=differentiable_twice or self._twice)
 
 
 def main() -> int:
@@ -64,7 +45,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("--only", choices=SECTIONS, nargs="*", default=["products", "eigenpairs"])
-    parser.add_argument("--peer-users", type=int, default=256, help="of the padded model, one batch")
+    parser.add_argument("--brief", action="store_true", help="products by hand and gradients alone")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.seconds = CLOCKS[options.clock]
@@ -83,38 +64,43 @@ def products(table: Table, options: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(0)
     V = torch.randn(objective.layout.size, 4, dtype=torch.float64, generator=generator)
     v = V[:, 0].clone()
-    exact = Hessian(objective, method="double-backward")
+    exact = Hessian(objective)
+    double = Hessian(objective, method="double-backward")
     forward = Hessian(objective, method="forward-over-reverse")
     near = Hessian(objective, method="central-differences")
-    plain: Any = PlainKernels(objective)
-    image = exact(v)
-    for name, other in (("forward over reverse", forward), ("central differences", near)):
+    fused, plain = (cast(Any, OfGraph(objective, differentiable_twice=twice)) for twice in (False, True))
+    image = double(v)
+    for name, other in (("by hand", exact), ("forward over reverse", forward), ("central differences", near)):
         off = (torch.linalg.vector_norm(other(v) - image) / torch.linalg.vector_norm(image)).item()
         said = "" if other.relative_error is None else f" (it says {other.relative_error:.1g})"
         table.row(f"{name}: off double backward by", f"{off:.1g}{said}")
-    seconds = side_by_side(
-        {
-            "gradient": lambda: gradient_at(objective, objective.weights),
-            "its kernels' gradient": lambda: gradient_at(plain, objective.weights),
-            "H·v": lambda: exact(v),
-            "forward over reverse": lambda: forward(v),
-            "central differences": lambda: near(v),
-            "Gauss-Newton": lambda: GaussNewton(objective)(v),
-            "empirical Fisher": lambda: EmpiricalFisher(objective)(v),
-            "block of 4": lambda: exact @ V,
-        },
-        repeats=options.repeats,
-        clock=options.seconds,
-    )
-    gradient = seconds["gradient"]
-    told = ", ".join(f"{name} {value:.3g} s" for name, value in seconds.items())
-    table.at_most("H·v / gradient", seconds["H·v"] / gradient, 2.6, "", told)
-    table.at_most("block of 4 / gradient", seconds["block of 4"] / gradient, 7, "")
-    fastest = min(gradient, seconds["its kernels' gradient"])
-    table.at_most("H·v / fastest gradient", seconds["H·v"] / fastest, 2.6, "")
-    table.at_most("block of 4 / fastest gradient", seconds["block of 4"] / fastest, 7, "")
-    for name in ("forward over reverse", "central differences", "Gauss-Newton", "empirical Fisher"):
-        table.row(f"{name} / gradient", f"{seconds[name] / gradient:.3g}")
+    gradients = {
+        "by hand": lambda: gradient_at(objective, objective.weights),
+        "of the graph": lambda: gradient_at(plain, objective.weights),
+        "of the graph, fused attention": lambda: gradient_at(fused, objective.weights),
+    }
+    others = {
+        "double backward": lambda: double(v),
+        "forward over reverse": lambda: forward(v),
+        "central differences": lambda: near(v),
+        "Gauss-Newton": lambda: GaussNewton(objective)(v),
+        "empirical Fisher": lambda: EmpiricalFisher(objective)(v),
+    }
+    runs = {**gradients, "H·v": lambda: exact(v), "block of 4": lambda: exact @ V}
+    if not options.brief:
+        runs |= others
+    seconds = side_by_side(runs, repeats=options.repeats, clock=options.seconds)
+    fastest = min(gradients, key=lambda name: seconds[name])
+    for name in gradients:
+        table.row(f"gradient {name}", f"{seconds[name]:.3g} s", "", None)
+    table.at_most(f"H·v / fastest gradient ({fastest})", seconds["H·v"] / seconds[fastest], 2.6, "")
+    table.at_most(f"block of 4 / fastest gradient ({fastest})", seconds["block of 4"] / seconds[fastest], 7, "")
+    for name in gradients:
+        if name != fastest:
+            told = ", ".join(f"{seconds[what] / seconds[name]:.3g}" for what in ("H·v", "block of 4"))
+            table.row(f"H·v and block of 4 / gradient {name}", told)
+    for name in (name for name in others if name in runs):
+        table.row(f"{name} / fastest gradient", f"{seconds[name] / seconds[fastest]:.3g}")
 
 
 def eigenpairs(table: Table, options: argparse.Namespace) -> None:
@@ -178,89 +164,7 @@ def plain_lanczos(
     return most
 
 
-def peers(table: Table, options: argparse.Namespace) -> None:
-    """Top-2 to one residual: ours on packed rows, others on the padded design, the same users and negatives."""
-    objective = load(options.run, device="cpu", loss="bce", users=options.peer_users)
-    size = objective.layout.size
-    ours = Hessian(objective)
-    began = options.seconds()
-    found = lanczos(ours, size, top=2, bottom=0, tolerance=TOLERANCE)
-    own = options.seconds() - began
-    table.row("ours, top-2", f"{own:.3g} s, {found['lambda_max'].products} products, {shown(found)}")
-    model = PaddedModel(load(options.run, device="cpu", loss="bce", users=options.peer_users, tokens=10**9))
-    data = [(torch.zeros(1, dtype=torch.int64), torch.zeros(1))]
-    warnings.simplefilter("ignore")
-    for name, run in (
-        ("curvlinops", by_curvlinops),
-        ("hessian_eigenthings", by_eigenthings),
-        ("pyhessian", by_pyhessian),
-    ):
-        if importlib.util.find_spec(name) is None:
-            table.row(name, "not installed")
-            continue
-        began = options.seconds()
-        values = run(model, data)
-        seconds = options.seconds() - began
-        told = f"{seconds:.3g} s, {', '.join(f'{value:.4g}' for value in values)}"
-        table.row(f"{name} / ours", f"{seconds / own:.3g} ({told})", "at least 10", seconds / own >= 10)
-
-
-def shown(found: dict[str, Any]) -> str:
-    return ", ".join(f"{pair.value:.4g}" for pair in found.values())
-
-
-def mean_loss(scores: Tensor, _: Tensor) -> Tensor:
-    return binary_cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64)).mean()
-
-
-def by_curvlinops(model: nn.Module, data: Any) -> list[float]:
-    import curvlinops
-
-    class Loss(nn.Module):
-        reduction = "mean"
-
-        def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-            return mean_loss(scores, target)
-
-    operator = curvlinops.HessianLinearOperator(
-        model, Loss(), list(model.parameters()), data, num_data=1, check_deterministic=False
-    )
-    start = np.random.default_rng(0).standard_normal(operator.shape[0])
-    return sorted(eigsh(operator.to_scipy(), k=2, which="LA", tol=TOLERANCE, return_eigenvectors=False, v0=start))[::-1]
-
-
-def by_eigenthings(model: nn.Module, data: Any) -> list[float]:
-    import hessian_eigenthings as he
-
-    operator = he.HessianOperator(model, data, he.supervised_loss(mean_loss))
-    found = he.lanczos(operator, k=2, which="LA", tol=TOLERANCE, seed=0, reorthogonalize=True, max_iter=100)
-    return sorted(np.asarray(found.eigenvalues).tolist())[::-1]
-
-
-def by_pyhessian(model: nn.Module, data: Any) -> list[float]:
-    import pyhessian
-
-    tool = pyhessian.hessian(model, mean_loss, data=data[0], cuda=False)
-    return [float(value) for value in tool.eigenvalues(maxIter=200, tol=1e-4, top_n=2)[0]]
-
-
-def padded_batches(objective: SequenceObjective) -> list[PaddedBatch]:
-    """The objective's own users, targets and negatives on padded rows, a batch a chunk."""
-    sequences = training_sequences(objective.interactions)
-    row_of = np.empty(objective.interactions.users, dtype=np.int64)
-    row_of[sequences.users] = np.arange(len(sequences))
-    candidates = np.zeros((len(sequences.items), 2), dtype=np.int64)
-    found = []
-    for chunk in objective.chunks:
-        rows = row_of[chunk.users]
-        lengths = np.diff(sequences.offsets)[rows]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        candidates[np.repeat(sequences.offsets[rows], lengths) + within] = chunk.candidates.numpy()
-        found.append(pad(sequences.items, sequences.offsets, candidates, rows, 50))
-    return found
-
-
-SECTIONS = {"products": products, "eigenpairs": eigenpairs, "peers": peers}
+SECTIONS = {"products": products, "eigenpairs": eigenpairs}
 
 if __name__ == "__main__":
     raise SystemExit(main())

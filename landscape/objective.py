@@ -132,6 +132,29 @@ class Objective(Protocol, metaclass=_FromModel):
         ...
 
 
+@runtime_checkable
+class OwnDerivatives(Protocol):
+    """Derivatives of the summed loss of a chunk that an objective knows better than a graph would find them.
+
+    An objective may offer them as `own_derivatives`; None, or no such attribute, leaves all to automatic
+    differentiation. They must be exact and follow any change of `params`.
+    """
+
+    def gradient(self, params: Params, chunk: Any, names: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The summed loss in float64, and its gradient in the tensors named."""
+        ...
+
+    def products(self, params: Params, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Hessian products with (columns, *shape) of some tensors; the others stand still and are not answered for."""
+        ...
+
+
+def own_derivatives(objective: Objective) -> OwnDerivatives | None:
+    """What the objective offers, if it does."""
+    found: OwnDerivatives | None = getattr(objective, "own_derivatives", None)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class LossValue:
     """The loss with what is needed for paired errors."""
@@ -168,17 +191,29 @@ def loss_at(objective: Objective, params: Params) -> LossValue:
 def gradient_at(objective: Objective, params: Params) -> tuple[float, Vector]:
     """The loss and its gradient over the free coordinates, float64. One forward and one backward pass."""
     layout = objective.layout
-    leaves = {name: tensor.detach().requires_grad_(True) for name, tensor in params.items()}
-    total = torch.zeros(layout.size, dtype=torch.float64, device=next(iter(leaves.values())).device)
+    total = torch.zeros(layout.size, dtype=torch.float64, device=next(iter(params.values())).device)
     loss = 0.0
     count = 0.0
     for chunk in objective.chunks:
-        summed = objective.loss(objective.outputs(leaves, chunk), chunk).double().sum()
-        gradients = torch.autograd.grad(summed, list(leaves.values()), allow_unused=True, materialize_grads=True)
-        total += layout.flatten(dict(zip(leaves, gradients, strict=True)))
+        summed, gradients = summed_gradient(objective, params, chunk, list(params))
+        total += layout.flatten(gradients)
         loss += summed.item()
         count += chunk.counts.sum().item()
     return loss / count, total / count
+
+
+def summed_gradient(
+    objective: Objective, params: Params, chunk: Any, names: Sequence[str]
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The summed loss of one chunk, float64, and its gradient in the tensors named, in their own precision."""
+    own = own_derivatives(objective)
+    if own is not None:
+        return own.gradient(params, chunk, names)
+    leaves = {name: params[name].detach().requires_grad_(True) for name in names}
+    with torch.enable_grad():
+        summed = objective.loss(objective.outputs({**params, **leaves}, chunk), chunk).double().sum()
+        parts = torch.autograd.grad(summed, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return summed.detach(), dict(zip(names, parts, strict=True))
 
 
 def check_frozen(objective: Objective) -> LossValue:

@@ -36,6 +36,7 @@ from samrec.kept_weights import load_weights as load_weights
 from samrec.kept_weights import parse_where as parse_where
 from samrec.models.losses import loss_named
 from samrec.models.sasrec import SASRec, gathered
+from samrec.models.second_order.sasrec import HandWritten
 from samrec.models.without_graph import can_score, scores_without_graph
 from samrec.row_groups import BLOCKS, row_groups
 from samrec.training.checkpoint import Run
@@ -90,6 +91,7 @@ class SequenceObjective:
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         self.weights: Params = {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
         self._loss = loss_named(loss, item_count=interactions.item_count, negative_count=negative_count, gbce_t=gbce_t)
+        self.own_derivatives = HandWritten.of(self._model, self._loss)
         self.users, self._packed = user_chunks(
             interactions,
             split,

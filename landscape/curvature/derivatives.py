@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from landscape.objective import Objective
+from landscape.objective import Objective, summed_gradient
 from landscape.parameters import Params
 
 Named = Mapping[str, Tensor]
@@ -105,14 +105,9 @@ def push_and_pull(
 def gradient_of(objective: Objective, params: Params, names: Sequence[str]) -> dict[str, Tensor]:
     """The gradient of the summed loss in some of the tensors, in float64, by the kernels for one derivative alone."""
     totals = {name: torch.zeros(params[name].shape, dtype=torch.float64, device=params[name].device) for name in names}
-    leaves = {name: params[name].detach().requires_grad_(True) for name in names}
     for chunk in objective.chunks:
-        with torch.enable_grad():
-            summed = objective.loss(objective.outputs({**params, **leaves}, chunk), chunk).double().sum()
-            parts = torch.autograd.grad(summed, list(leaves.values()), allow_unused=True)
-        for name, part in zip(names, parts, strict=True):
-            if part is not None:
-                totals[name] += part
+        for name, part in summed_gradient(objective, params, chunk, names)[1].items():
+            totals[name] += part
     return totals
 
 

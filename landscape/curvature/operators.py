@@ -30,7 +30,7 @@ from landscape.curvature.derivatives import (
     supports_double_backward,
 )
 from landscape.errors import InvalidArgument
-from landscape.objective import Objective
+from landscape.objective import Objective, own_derivatives
 from landscape.parameters import Params, Vector
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Product = Callable[[Vector], Vector]
 Columns = Float[Tensor, "free columns"]
-METHODS = ("auto", "double-backward", "forward-over-reverse", "central-differences")
+METHODS = ("auto", "own", "double-backward", "forward-over-reverse", "central-differences")
 
 
 class Operator(ABC):
@@ -178,8 +178,9 @@ class Hessian(ObjectiveOperator):
     """The Hessian of the mean loss.
 
     Double backward (Pearlmutter 1994) differentiates the gradient's own graph; forward over reverse carries a tangent
-    through the gradient. Both are exact. Central differences are two gradients a column, at w + t v and w - t v, and
-    say how far off they are: `relative_error`.
+    through the gradient. Both are exact, and so is "own", what an objective offers by itself (`OwnDerivatives`).
+    Central differences are two gradients a column, at w + t v and w - t v, and say how far off they are:
+    `relative_error`.
     """
 
     relative_error: float | None  # central differences: how far off the first product was; None of exact ones
@@ -199,22 +200,27 @@ class Hessian(ObjectiveOperator):
             objective: its `outputs` is called with `differentiable_twice=True`.
             params: named tensors of the objective's layout; its own weights by default. They must not be changed.
             block: only these coordinates.
-            method: "auto" is double backward; where an operation of the model has no second backward pass, forward
-                over reverse; where that fails too or is wrong, central differences.
+            method: "auto" is the objective's "own" way if it has one; else double backward; where an operation of
+                the model has no second backward pass, forward over reverse; where that fails too or is wrong, central
+                differences.
             step: t, the length of the step of central differences; by default half the cube root of the weights'
                 precision times ||w||: on a trained SASRec in float32 6e-5 off, by rounding and truncation alike.
 
         Raises:
-            InvalidArgument: no such block or method, or a step that is not positive.
+            InvalidArgument: no such block or method, a step that is not positive, or no own way where it is asked for.
         """
         super().__init__(objective, params, block=block)
+        own = own_derivatives(objective)
         if method not in METHODS:
             raise InvalidArgument(f"expected a method out of {', '.join(METHODS)}, got {method!r}")
         if step is not None and not 0 < step < float("inf"):
             raise InvalidArgument(f"expected a positive step, got {step}")
+        if method == "own" and own is None:
+            raise InvalidArgument('expected an objective with derivatives of its own for "own", got one without')
         self.method = method
         if method == "auto":
-            self.method = self._able_method()
+            self.method = "own" if own is not None else self._able_method()
+        self._own = own if self.method == "own" else None
         self._step = step
         self.relative_error = None
 
@@ -251,6 +257,8 @@ class Hessian(ObjectiveOperator):
         return [self._difference({name: one[column] for name, one in directions.items()}) for column in range(columns)]
 
     def _of_chunk(self, chunk: Any, directions: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self._own is not None:
+            return self._own.products(self.weights, chunk, directions)
         way = double_backward if self.method == "double-backward" else forward_over_reverse
         params, moving = self._leaves()
         return way(lambda given: self._summed_loss({**params, **given}, given, chunk)[0], moving, directions)

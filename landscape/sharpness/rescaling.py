@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from landscape.errors import InvalidArgument
-from landscape.objective import Objective, loss_at
+from landscape.objective import Objective, loss_at, own_derivatives
 from landscape.parameters import Params
 from landscape.progress import progress
 from landscape.records import SharpnessMeasure
@@ -90,5 +90,6 @@ class Elsewhere:
         self.weights = weights
         self.layout, self.recipe, self.chunks = objective.layout, objective.recipe, objective.chunks
         self.outputs, self.loss, self.metrics = objective.outputs, objective.loss, objective.metrics
+        self.own_derivatives = own_derivatives(objective)
         if hasattr(objective, "chunks_of"):
             self.chunks_of = objective.chunks_of

@@ -50,7 +50,7 @@ class _Sloped(torch.autograd.Function):
 
     @staticmethod
     def forward(slope: Tensor, x: Tensor, normed: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:  # noqa: ARG004
-        return _through(slope, x, mean, inverse)
+        return through(slope, x, mean, inverse)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -60,15 +60,15 @@ class _Sloped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         slope, x, normed, mean, inverse, image = ctx.saved_tensors
-        own = _through(g, x, mean, inverse)
-        return own, _bent(slope, image, g, own, normed, inverse), None, None, None
+        own = through(g, x, mean, inverse)
+        return own, bent(slope, image, g, own, normed, inverse), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, along_slope: Tensor | None, along_x: Tensor | None, *_: Any) -> Tensor:
         slope, x, normed, mean, inverse, image = ctx.saved_tensors
-        parts = [] if along_slope is None else [_through(along_slope, x, mean, inverse)]
+        parts = [] if along_slope is None else [through(along_slope, x, mean, inverse)]
         if along_x is not None:  # symmetric in g and the tangent
-            parts.append(_bent(slope, image, along_x, _through(along_x, x, mean, inverse), normed, inverse))
+            parts.append(bent(slope, image, along_x, through(along_x, x, mean, inverse), normed, inverse))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
@@ -77,13 +77,14 @@ def _sloped(slope: Tensor, x: Tensor, normed: Tensor, mean: Tensor, inverse: Ten
     return found
 
 
-def _through(slope: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+def through(slope: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """J s."""
     back: Any = torch.ops.aten.native_layer_norm_backward
     found: Tensor = back(slope.contiguous(), x, [x.shape[-1]], mean, inverse, None, None, [True, False, False])[0]
     return found
 
 
-def _bent(slope: Tensor, image: Tensor, g: Tensor, own: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:
+def bent(slope: Tensor, image: Tensor, g: Tensor, own: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:
     """The derivative of g . J s in x, given J s and J g."""
     entries = normed.shape[-1]
     a, b, p = (

@@ -15,18 +15,19 @@ from torch import Tensor
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x @ weight.T + bias, over the last axis of x."""
-    if not _takes(x):
+    if not taken_by_one_dnn(x):
         return torch.nn.functional.linear(x, weight, bias)
     flat = _product(x.reshape(-1, x.shape[-1]), weight)
     return (flat + bias).view(*x.shape[:-1], len(weight))
 
 
-def _takes(x: Tensor) -> bool:
-    fast = x.dtype == torch.float32 and x.device.type == "cpu" and _ONE_DNN is not None
+def taken_by_one_dnn(x: Tensor) -> bool:
+    """Whether oneDNN makes the products of this tensor."""
+    fast = x.dtype == torch.float32 and x.device.type == "cpu" and ONE_DNN is not None
     return fast and bool(torch.backends.mkldnn.enabled)
 
 
-_ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 class _Product(torch.autograd.Function):
@@ -90,7 +91,7 @@ class _Inner(torch.autograd.Function):
 
 
 def _multiplied(a: Tensor, b: Tensor) -> Tensor:
-    product: Tensor = _ONE_DNN(a, b, None, "none", [], "")
+    product: Tensor = ONE_DNN(a, b, None, "none", [], "")
     return product
 
 
