@@ -142,15 +142,22 @@ class ObjectiveOperator(Operator):
 
     def _summed(self, directions: Mapping[str, Tensor]) -> list[Vector]:
         """The sum over chunks for each column, flat, float64."""
-        first = next(iter(directions.values()))
-        totals = {
-            name: torch.zeros(tensor.shape, dtype=torch.float64, device=self.device)
-            for name, tensor in directions.items()
-        }
+        columns, layout = len(next(iter(directions.values()))), self.objective.layout
+        flat = None
+        if columns == 1 and self._places is None and not layout.frozen_rows:  # no copy of what may be gigabytes
+            flat = torch.zeros(self.size, dtype=torch.float64, device=self.device)
+            totals = {name: part[None] for name, part in layout.unflatten(flat).items()}  # views of it
+        else:
+            totals = {
+                name: torch.zeros(tensor.shape, dtype=torch.float64, device=self.device)
+                for name, tensor in directions.items()
+            }
         for chunk in self.objective.chunks:
             for name, part in self._of_chunk(chunk, directions).items():
-                totals[name] += part
-        return [self._flat({name: total[column] for name, total in totals.items()}) for column in range(len(first))]
+                _accumulate(totals[name], part)
+        if flat is not None:
+            return [flat]
+        return [self._flat({name: total[column] for name, total in totals.items()}) for column in range(columns)]
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Vector:
         layout = self.objective.layout
@@ -316,6 +323,13 @@ class EmpiricalFisher(ObjectiveOperator):
             return self.objective.loss(self._outputs({**params, **given}, chunk), chunk)
 
         return push_and_pull(losses, lambda _, tangents: tangents, moving, directions)
+
+
+def _accumulate(total: Tensor, part: Tensor) -> None:
+    """Add in place, a piece at a time: PyTorch would first copy all of a part of lower precision into the total's."""
+    pieces = (torch.split(one.reshape(-1), 1 << 22) for one in (total, part))
+    for here, added in zip(*pieces, strict=True):
+        here += added
 
 
 def _in_outputs(loss: Callable[[Tensor], Tensor], z: Tensor, tangents: list[Tensor]) -> list[Tensor]:
