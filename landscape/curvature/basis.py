@@ -3,7 +3,7 @@
 Many vectors in float64 save restarts, and are what small models get. Where fewer than `ROOMY` of them fit, they are
 kept in float32: the matrix of the Ritz values stays in float64 and residuals are still measured, but none below about
 1e-6 of the eigenvalue is reached, far under what is asked for as a rule. At 100 million parameters that is five vectors
-in 1.9 GiB, restarted at every other product.
+in 1.9 GiB, restarted at every other product: 91 products for a pair that seven vectors find in 31.
 """
 
 from dataclasses import dataclass

@@ -327,7 +327,7 @@ class EmpiricalFisher(ObjectiveOperator):
 
 def _accumulate(total: Tensor, part: Tensor) -> None:
     """Add in place, a piece at a time: PyTorch would first copy all of a part of lower precision into the total's."""
-    pieces = (torch.split(one.reshape(-1), 1 << 22) for one in (total, part))
+    pieces = (torch.split(flat, 1 << 22) for flat in (total.view(-1), part.reshape(-1)))
     for here, added in zip(*pieces, strict=True):
         here += added
 
