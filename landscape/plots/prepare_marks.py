@@ -23,7 +23,7 @@ SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
 
 
 def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
-    """Eigenvalues with residual bars, a row a checkpoint; beside them times ||w||^2, which re-scaling leaves alone."""
+    """Eigenvalues with residual bars, a row a checkpoint; beside them times ||w||^2: the same if all are scaled."""
     chosen: list[Eigenpairs] = [store.eigenpairs(name) for name in names or store.names("curvature")]
     if not chosen:
         raise InvalidArgument(f"expected eigenvalues in {store.path}, found none")

@@ -118,7 +118,7 @@ def _spectrum(store: Store) -> Iterator[Section]:
         )
     )
     columns = ("checkpoint", "eigenvalue", "value", "residual", "products", "converged")
-    titles = ("Eigenvalues of the Hessian", "Eigenvalues times ‖w‖², which re-scaling leaves alone")
+    titles = ("Eigenvalues of the Hessian", "Eigenvalues times ‖w‖², the same where all weights are scaled alike")
     yield Section(
         "Curvature",
         "Both ends of the Hessian's spectrum, named by sign.",

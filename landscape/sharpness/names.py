@@ -61,8 +61,10 @@ KINDS = {
     "lpf": Kind("LPF", "smoothed loss"),
     "fisher_rao": Kind("Fisher-Rao", "w·Gw", invariant=True),
     "relative_flatness": Kind("relative flatness", "⟨w, w⟩ tr H", invariant=True),
-    "lambda_max_norm_squared": Kind("λmax × ‖w‖²", "λmax × ‖w‖²", invariant=True),
-    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=True),
+    "lambda_max_norm_squared": Kind(
+        "λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False
+    ),  # stays only where all are scaled alike
+    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # the same
     "sam_drop": Kind("SAM", "drop of the metric"),
     "average_drop": Kind("average case", "drop of the metric"),
     "llc": Kind("LLC", "learning coefficient", invariant=False),
