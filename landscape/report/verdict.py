@@ -7,6 +7,7 @@ is no spread to judge by, and the text says so. Intervals are not corrected for 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,12 +88,12 @@ def _values(store: Store) -> dict[str, dict[str, float]]:
         if "lambda_max" in pairs.labels and pairs.settings.get("block") is None:
             k = pairs.labels.index("lambda_max")
             if pairs.converged[k]:
-                values.setdefault("λmax (raw)", {})[pairs.checkpoint] = float(pairs.values[k])
+                _keep(values, "λmax (raw)", pairs, float(pairs.values[k]))
     for name in store.names("sharpness"):
         report = store.sharpness(name)
         for measure in report.measures:
             if measure.measure not in NO_SHARPNESS:
-                values.setdefault(told_measure(measure), {})[report.checkpoint] = float(measure.value)
+                _keep(values, told_measure(measure), report, float(measure.value))
     for name in store.names("traces"):
         trace = store.trace(name)
         for quantity, block, coordinates, (value, _) in zip(
@@ -100,8 +101,18 @@ def _values(store: Store) -> dict[str, dict[str, float]]:
         ):
             if block == "all" and trace.settings.get("block") is None:
                 kind = "raw" if coordinates == "raw" else "invariant"
-                values.setdefault(f"{quantity.replace('_', ' ')} ({kind})", {})[trace.checkpoint] = value
+                _keep(values, f"{quantity.replace('_', ' ')} ({kind})", trace, value)
     return values
+
+
+def _keep(values: dict[str, dict[str, float]], label: str, record: Any, value: float) -> None:
+    """Keep a value apart from those of other splits; of several records of one, that in the checkpoint's own name."""
+    split = record.provenance.objective.get("split")
+    if split not in (None, "train"):
+        label = f"{label}, {split}"
+    held = values.setdefault(label, {})
+    if record.checkpoint not in held or record.name == record.checkpoint:
+        held[record.checkpoint] = value
 
 
 def told_measure(measure: SharpnessMeasure) -> str:

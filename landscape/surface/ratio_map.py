@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE
+from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, check_ends
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import Hessian
 from landscape.describe import checkpoint_record
@@ -145,6 +145,7 @@ def compute_ratio_map(
     Raises:
         NotFrozen, NonFiniteLoss, StoreMismatch: as for `compute_surface`.
     """
+    check_ends(1, 1, objective.layout.size, tolerance, max_products)  # before anything is kept
     base = surface_task(objective, grid, **directions)
     task = CurvatureTask(base, tolerance, max_products, solver_seed)
     loss = check_frozen(objective)

@@ -305,3 +305,10 @@ def test_the_commands_interpolate_find_spans_refine_and_merge(tmp_path, monkeypa
     ):
         code, _, said = command(monkeypatch, capsys, *surface, out, "--x=-1:1:5", *refused)
         assert (code, said.count("\n")) == (2, 1)
+
+
+def test_a_refused_ratio_map_leaves_nothing_behind(tmp_path):
+    axis = Axis(-0.5, 0.5, 2)
+    with pytest.raises(InvalidArgument, match="tolerance"):
+        compute_ratio_map(tmp_path / "a.h5", small_network(), grid=Grid(axis, axis), tolerance=-1.0, **ASKED)
+    assert not (tmp_path / "a.h5").exists()

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_the_baseline_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
         assert verdict(store, baseline="sam")[1].sentence == "It is sharper by 1."
         with pytest.raises(InvalidArgument, match="plain, sam"):
             verdict(store, baseline="neither")
+
+
+def test_measures_of_another_split_are_counted_apart(tmp_path: Path) -> None:
+    path = seeds_of_two_methods(tmp_path / "s.h5", {"sam": CLEAR})
+    with Store.write(path) as store:
+        held = store.sharpness("plain-0")
+        origin = replace(held.provenance, objective={**held.provenance.objective, "split": "validation"})
+        other = tuple(replace(measure, value=99.0) for measure in held.measures)
+        store.add_sharpness(replace(held, name="plain-0-validation", measures=other, provenance=origin))
+        told = verdict(store)
+    assert told[0].sentence == "sam is flatter than plain by 1 of 1 measure, over 3 seeds."
 
 
 def test_one_pair_of_runs_decides_nothing(tmp_path: Path) -> None:
