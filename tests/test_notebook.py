@@ -1,24 +1,14 @@
 """The notebook of the demo's store is kept without outputs, and runs from top to bottom in an empty folder."""
 
-from pathlib import Path
-
-import nbformat
+import notebooks_run
 import pytest
-from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "demo.ipynb"
+NOTEBOOK = notebooks_run.NOTEBOOKS / "demo.ipynb"
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("notebook")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("IPYTHONDIR", str(folder / "ipython"))  # not the settings of whoever runs the tests
-        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "jupyter"))
-        notebook = nbformat.read(NOTEBOOK, as_version=4)
-        NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    return notebook
+    return notebooks_run.executed(NOTEBOOK, tmp_path_factory.mktemp("notebook"))
 
 
 def outputs_after(notebook, word):
@@ -28,9 +18,7 @@ def outputs_after(notebook, word):
 
 
 def test_it_is_kept_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    notebooks_run.assert_without_outputs(NOTEBOOK)
 
 
 def test_no_cell_warns_or_writes_to_stderr(executed):

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import nbformat
+import notebooks_run
 import pytest
-from nbclient import NotebookClient
 from written_blocks import run_story, stories
 
 from landscape.store import Store
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "your_own_model.ipynb"
+NOTEBOOK = notebooks_run.NOTEBOOKS / "your_own_model.ipynb"
 README = ROOT / "README.md"
 
 
@@ -35,20 +34,11 @@ def test_the_lines_that_measure_are_ten():
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("IPYTHONDIR", str(folder / "ipython"))  # not the settings of whoever runs the tests
-        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "jupyter"))
-        notebook = nbformat.read(NOTEBOOK, as_version=4)
-        NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    return notebook
+    return notebooks_run.executed(NOTEBOOK, tmp_path_factory.mktemp("own"))
 
 
 def test_the_notebook_is_kept_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    notebooks_run.assert_without_outputs(NOTEBOOK)
 
 
 def test_no_cell_of_the_notebook_warns(executed):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.running import LARGEST_SEED, emit
 from landscape.errors import InvalidArgument
@@ -41,21 +42,21 @@ def curvature(
     max_products: Annotated[
         int, typer.Option(help="Products at most: lanczos in all, power for each eigenvalue, lobpcg for each end.")
     ] = 300,
-    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    users: options.Users = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the starts and of what the objective draws.")
     ] = 0,
     name: Annotated[
         str | None, typer.Option(help="Name in the store; the checkpoint's by default, and the block's behind it.")
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    replace: options.Replace = False,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find lambda_max and lambda_min, named by sign, each with its residual.
 

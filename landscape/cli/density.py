@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import opened
 from landscape.cli.running import LARGEST_SEED, emit
 from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
@@ -21,19 +22,19 @@ def density(
     steps: Annotated[int, typer.Option(help="Lanczos steps for each, a product and a vector kept each.")] = 60,
     block: Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")] = None,
     relative: Annotated[bool, typer.Option("--relative", help="Relative to |w| instead of raw.")] = False,
-    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    users: options.Users = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the probes and of what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    replace: options.Replace = False,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Estimate the Hessian's spectral density by Lanczos quadrature, nodes and weights of every probe kept.
 

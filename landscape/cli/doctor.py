@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def doctor(
     store: Annotated[Path, typer.Argument(help="The store to look through; a writer may be at work on it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Explain odd pictures and numbers: each finding with its evidence and what to do next.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def export(
     form: Annotated[Format, typer.Option("--format", help="vtk (ParaView), csv or loss-landscape.")],
     out: Annotated[Path, typer.Option(help="Folder for the files, a file a record; made if missing.")],
     surface: Annotated[list[str] | None, typer.Option(help="Only these surfaces; everything by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write surfaces as files of other programs; as CSV eigenvalues, sharpness and tables too.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 
@@ -14,7 +15,7 @@ def import_surface(
     store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
     name: Annotated[str, typer.Option(help="Name in the store, of the surface and of what it stands on.")],
     series: Annotated[str, typer.Option(help="Of a loss-landscape file: train, test, ...")] = "train",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Take in a surface without its checkpoint, which its record says; figures draw it like any other.
 

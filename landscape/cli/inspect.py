@@ -5,12 +5,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 
 def inspect(
     store: Annotated[Path, typer.Argument(help="The store to look into; a writer may be at work on it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List what a store holds and how far it is.
 

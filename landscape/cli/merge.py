@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 
 def merge(
     stores: Annotated[list[Path], typer.Argument(help="Two or more stores.")],
     out: Annotated[Path, typer.Option("--out", help="The store to write; must not be there yet.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Put all records of several stores into a new one; a surface computed in parts is joined point by point.
 

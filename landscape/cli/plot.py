@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit, one_of
 
 
@@ -53,7 +54,7 @@ def plot(
     band: Annotated[
         str, typer.Option(**one_of("range", "sd"), help="Of lines of several seeds: smallest to largest, or mean ± sd.")
     ] = "range",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Draw what a store holds, several checkpoints on one scale.
 

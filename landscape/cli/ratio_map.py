@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
 from landscape.cli.running import LARGEST_SEED, emit
 from landscape.errors import InvalidArgument, LandscapeError
@@ -33,18 +34,18 @@ def ratio_map(
     users: Annotated[
         int | None, typer.Option(help="Units of data taken; 2,048 by default where the target has so many.")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions, the start and what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; CHECKPOINT-ratio by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch in this process.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    threads: options.ThreadsHere = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find both ends of the Hessian's spectrum at each point of a plane; interrupted, the same command goes on.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 from landscape.errors import InvalidArgument
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def remove(
     store: Annotated[Path, typer.Argument(help="The store.")],
     records: Annotated[list[str], typer.Argument(help="KIND/NAME, the kinds as `landscape inspect` lists them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Remove measurements; all of those named, or none where one of them is not there.
 

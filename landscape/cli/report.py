@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 
@@ -17,7 +18,7 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="Group of checkpoints that the verdict compares the others with.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write one self-contained HTML page: interactive surfaces, tables that sort, the verdict in words.
 

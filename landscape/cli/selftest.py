@@ -2,18 +2,19 @@
 
 import math
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 FAILED = 1  # a bug of ours or of a library here, like any other
 
 
 def selftest(
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare surfaces, spectra and sharpness with answers known exactly; exit code 1 if one is off.
 

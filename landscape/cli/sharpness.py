@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import cost_of, numbers, opened
 from landscape.cli.running import LARGEST_SEED, emit
 
@@ -49,23 +50,23 @@ def sharpness(
     metrics: Annotated[str, typer.Option(help="Metrics of ranking sharpness.")] = "ndcg@10,hr@10",
     chains: Annotated[int, typer.Option(min=2, help="Chains of the LLC.")] = 4,
     draws: Annotated[int, typer.Option(min=2, help="Draws of each chain, after as many of burn-in.")] = 100,
-    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
+    users: options.Users = None,
+    loss: options.Loss = None,
     split: Annotated[
         str, typer.Option(help="Splits of the data that the loss is taken on, such as train,validation.")
     ] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    data: options.Data = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the noise and of what the objective draws.")
     ] = 0,
     name: Annotated[
         str | None, typer.Option(help="Name in the store; the checkpoint's by default. Other splits add theirs.")
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    replace: options.Replace = False,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each measure would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure sharpness, each raw value beside a scale-invariant one, with errors, "lower bound" and cost.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import name_of, numbers, opened
 from landscape.cli.running import LARGEST_SEED, emit
 from landscape.cli.spectra import command_line, going_on, say_cost
@@ -25,16 +26,16 @@ def subsets(
     draws: Annotated[int, typer.Option(min=1, help="Random subsets of each size.")] = 3,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-2,
     max_products: Annotated[int, typer.Option(min=1, help="Products at most, for each subset.")] = 300,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED - 10**6, help="Of the first draw; then upwards.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the record of this name, whatever it is of.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    replace: options.Replace = False,
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find lambda_max and lambda_min on subsets of growing size: how many users are enough?
 

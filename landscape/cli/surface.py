@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.planes import Wanted, plane_and_grid
 from landscape.cli.running import LARGEST_SEED, emit, one_of, plain
@@ -69,10 +70,10 @@ def surface(
     extend: Annotated[
         bool, typer.Option("--extend", "--refine", help="Grow the surface held to these axes, which contain its own.")
     ] = False,
-    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    users: options.Users = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions and of what the objective draws.")
     ] = 0,
@@ -87,10 +88,10 @@ def surface(
         ),
     ] = "1",
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch in this process.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    threads: options.ThreadsHere = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure the loss at w + alpha x (+ beta y), coarse to fine; interrupted or killed, the same command goes on.
 

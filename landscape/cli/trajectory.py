@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
 from landscape.cli.planes import PLANE_POINTS, Wanted, bounds_of_path, stored_trajectory
 from landscape.cli.running import LARGEST_SEED, emit
@@ -30,17 +31,17 @@ def trajectory(
     points: Annotated[int, typer.Option(min=2, help="Points of an axis that is not given.")] = PLANE_POINTS,
     surface: Annotated[bool, typer.Option("--surface/--no-surface", help="The loss on the plane too.")] = True,
     metric: Annotated[list[str] | None, typer.Option(help="Measured at each point too, as in ndcg@10.")] = None,
-    users: Annotated[int | None, typer.Option(help="Units of data taken; all by default.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")] = "train",
-    data: Annotated[str | None, typer.Option(help="Where the target's data lies now: a name or a file.")] = None,
+    users: options.Users = None,
+    loss: options.Loss = None,
+    split: options.Split = "train",
+    data: options.Data = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of what the objective draws.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the origin's by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads for PyTorch in this process.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    threads: options.ThreadsHere = None,
+    device: options.Device = "auto",
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find the plane through the final (best) weights that holds most of the path, and measure the loss on it.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from landscape.cli import options
 from landscape.cli.running import emit
 
 
@@ -12,7 +13,7 @@ def watch(
     store: Annotated[Path, typer.Argument(help="The store to follow; its writer may be at work.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Serve the report of a store on this machine alone; it sharpens while points arrive. Ctrl-C ends it.
 

@@ -95,7 +95,7 @@ def _panel(
     categories = tuple((float(-place), row) for place, row in enumerate(rows))
     bounds = scale.low - room, scale.high + room
     beside = () if can_be_negative else _ratios(groups, rows)
-    return MarksPanel("", "", categories, (0.6 - len(rows), 0.6), scale, bounds, tuple(marks), beside)
+    return MarksPanel("", "", categories, (0.4 - len(rows), 0.6), scale, bounds, tuple(marks), beside)
 
 
 def _ratios(groups: Sequence[Sequence[SharpnessMeasure]], rows: Sequence[str]) -> tuple[tuple[float, str], ...]:

@@ -30,17 +30,21 @@ def taken_by_one_dnn(x: Tensor) -> bool:
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
-class _Product(torch.autograd.Function):
-    """A B^T for A of (M, K) and B of (N, K)."""
-
-    @staticmethod
-    def forward(a: Tensor, b: Tensor) -> Tensor:
-        return _multiplied(a, b)
+class _OfTwo(torch.autograd.Function):
+    """A function of two tensors whose derivatives need both."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
+
+
+class _Product(_OfTwo):
+    """A B^T for A of (M, K) and B of (N, K)."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return _multiplied(a, b)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -60,17 +64,12 @@ class _Product(torch.autograd.Function):
         return a @ b.mT, 0
 
 
-class _Inner(torch.autograd.Function):
+class _Inner(_OfTwo):
     """A^T B for A of (T, M) and B of (T, N): the slope in a weight. Apart, so that all answers lie row by row."""
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
         return _multiplied(a.T, b.T) if a.shape[1] <= b.shape[1] else _multiplied(b.T, a.T).T
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -1,14 +1,28 @@
 """Small records for tests of the store and of what reads it."""
 
+import contextlib
+
 import numpy as np
 
 from landscape.grid import Grid, parse_axis
 from landscape.records import Checkpoint, Direction, Eigenpairs, Provenance, SharpnessMeasure, SharpnessReport, Surface
+from landscape.store import Store
 
 FIVE_BY_THREE = Grid(parse_axis("-1:1:5"), parse_axis("0:3:3"))
 PROVENANCE = Provenance(
     "models:small", {"loss": "bce", "users": 7}, {"numpy": "2"}, "2026-01-01T00:00:00+00:00", "test"
 )
+
+
+@contextlib.contextmanager
+def study_at(path):
+    """A store being written: a checkpoint, an empty surface of 5 x 3, eigenvalues and a sharpness report."""
+    with Store.write(path) as store:
+        store.add_checkpoint(checkpoint())
+        store.add_surface(empty_surface())
+        store.add_eigenpairs(eigenpairs())
+        store.add_sharpness(sharpness())
+        yield store
 
 
 def checkpoint(name="base", weights="w0", *, metrics=None, config=None, loss=None):

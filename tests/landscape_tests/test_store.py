@@ -24,12 +24,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def study(path):
-    """A store with a checkpoint, an empty surface of 5 x 3, eigenvalues and a sharpness report."""
-    with Store.write(path) as store:
-        store.add_checkpoint(stores.checkpoint())
-        store.add_surface(stores.empty_surface())
-        store.add_eigenpairs(stores.eigenpairs())
-        store.add_sharpness(stores.sharpness())
+    with stores.study_at(path) as store:
         yield store
 
 

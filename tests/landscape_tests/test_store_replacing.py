@@ -10,7 +10,6 @@ from landscape_tests import stores
 from landscape.errors import StoreError, StoreMismatch
 from landscape.grid import Grid, parse_axis
 from landscape.records import Provenance, Status
-from landscape.store import Store
 
 
 @pytest.fixture
@@ -20,12 +19,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def study(path):
-    """A store with a checkpoint, an empty surface of 5 x 3, eigenvalues and a sharpness report."""
-    with Store.write(path) as store:
-        store.add_checkpoint(stores.checkpoint())
-        store.add_surface(stores.empty_surface())
-        store.add_eigenpairs(stores.eigenpairs())
-        store.add_sharpness(stores.sharpness())
+    with stores.study_at(path) as store:
         yield store
 
 
