@@ -6,7 +6,7 @@ takes .6 of the time it does by the layers themselves. Everything else (another 
 oneDNN, weights under a transform such as vmap) is left to the layers.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +17,13 @@ from torch.autograd import forward_ad
 from landscape.parameters import Params
 from samrec.data.batches import PackedBatch, attention_bias
 from samrec.models.encoder import LAYER_NORM_EPS, Block
+from samrec.models.one_pass_linear import is_there, linear_added, linear_in_one_pass
 from samrec.models.sasrec import SASRec
-
-_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def can_score(model: SASRec, params: Params) -> bool:
     """Whether `scores_without_graph` computes what this model does with these weights, here and now."""
-    if _LINEAR is None or type(model) is not SASRec or torch.is_grad_enabled() or not torch.backends.mkldnn.enabled:
+    if type(model) is not SASRec or torch.is_grad_enabled() or not is_there():
         return False
     return all(_is_plain(weight) for weight in params.values())
 
@@ -37,7 +36,7 @@ def scores_without_graph(
     embedded = table.index_select(0, batch.items.view(-1))
     states = _states(model, params, embedded, batch).index_select(0, batch.slots)
     if candidates is None:
-        return _linear(states, table[1 : model.item_count + 1], None)
+        return linear_in_one_pass(states, table[1 : model.item_count + 1], None)
     scored = table.index_select(0, candidates.reshape(-1)).view(*candidates.shape, model.size)
     return torch.bmm(scored, states[:, :, None]).squeeze(-1)
 
@@ -54,25 +53,19 @@ def _states(model: SASRec, params: Params, embedded: Tensor, batch: PackedBatch)
             torch.cat([params[f"{own}.{name}.{kind}"] for name in ("query", "key", "value")])
             for kind in ("weight", "bias")
         )
-        split = _linear(x, weight, shift).view(rows, width, 3, cast(Block, layer).heads, -1)
+        split = linear_in_one_pass(x, weight, shift).view(rows, width, 3, cast(Block, layer).heads, -1)
         q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(x.shape)
         x = _normed(_added(attended, x, params, f"{own}.output"), params, f"{own}.attention_norm")
         weight, shift = params[f"{own}.expand.weight"], params[f"{own}.expand.bias"]
-        inner = _LINEAR(x, weight, shift, "gelu", [], "none")  # exact, by the error function
+        inner = linear_in_one_pass(x, weight, shift, "gelu")
         x = _normed(_added(inner, x, params, f"{own}.contract"), params, f"{own}.feed_forward_norm")
     return x
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    found: Tensor = _LINEAR(x, weight, bias, "none", [], "")
-    return found
-
-
 def _added(x: Tensor, to: Tensor, params: Params, name: str) -> Tensor:
     """The linear layer of x, and the residual."""
-    found: Tensor = _LINEAR.binary(x, to, params[f"{name}.weight"], params[f"{name}.bias"], "add")
-    return found
+    return linear_added(x, to, params[f"{name}.weight"], params[f"{name}.bias"])
 
 
 def _normed(x: Tensor, params: Params, name: str) -> Tensor:
