@@ -40,7 +40,7 @@ def compute_sharpness(
     Args:
         path: of the store; made if missing, and locked meanwhile.
         objective: the frozen loss.
-        steps: of `plan`.
+        steps: of `sharpness_plan`.
         name: of the report.
         checkpoint_name: of the weights.
         replace: the record of this name goes, whatever it is of.
