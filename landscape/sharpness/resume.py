@@ -23,7 +23,7 @@ SPECTRAL = ("lambda_max_norm_squared", "lambda_ratio")  # taken from the store's
 
 
 def compute_sharpness(
-    path: Path,
+    path: Path | str,
     objective: Objective,
     steps: Sequence[Step],
     *,
