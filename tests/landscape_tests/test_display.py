@@ -45,7 +45,7 @@ class Cells(HTMLParser):
         self.feed(text)
         assert not self.open
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, _):
         self.open.append(tag)
         if tag in ("td", "th"):
             self.cells.append("")
@@ -100,7 +100,8 @@ def test_showing_a_record_takes_no_torch(tmp_path):
     code = (
         "import sys, numpy as np\nfrom landscape.records import Eigenpairs, Provenance\n"
         "one = np.ones(1)\n"
-        "pairs = Eigenpairs('a', 'b', 'lanczos', ('lambda_max',), one, one, one > 0, one.astype(int), .1, Provenance('t'))\n"
+        "told = ('lambda_max',), one, one, one > 0, one.astype(int), 0.1, Provenance('t')\n"
+        "pairs = Eigenpairs('a', 'b', 'lanczos', *told)\n"
         "assert 'λ_max' in pairs._repr_html_() and repr(pairs)\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

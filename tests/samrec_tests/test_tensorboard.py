@@ -1,4 +1,4 @@
-"""TensorBoard reads what history holds, an epoch a step; a resumed run doubles nothing; without the package it is said."""
+"""TensorBoard reads what history holds, an epoch a step; a resumed run doubles nothing; a missing package is said."""
 
 import importlib.util
 
