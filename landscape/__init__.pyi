@@ -44,6 +44,7 @@ from .objective import check_frozen as check_frozen
 from .objective import gradient_at as gradient_at
 from .objective import loss_at as loss_at
 from .parameters import Layout as Layout
+from .plots.draw import draw as draw
 from .records import BlockMass as BlockMass
 from .records import Checkpoint as Checkpoint
 from .records import Direction as Direction
@@ -57,6 +58,8 @@ from .records import Status as Status
 from .records import Surface as Surface
 from .records import Table as Table
 from .records import Trajectory as Trajectory
+from .report.contents import report_of as report_of
+from .report.write import write_report as write_report
 from .sharpness.average_case import average_case_sharpness as average_case_sharpness
 from .sharpness.average_case import smoothed_loss as smoothed_loss
 from .sharpness.fisher_rao import fisher_rao_norm as fisher_rao_norm
@@ -67,6 +70,7 @@ from .sharpness.m_sharpness import m_sharpness as m_sharpness
 from .sharpness.metric_sharpness import average_metric_drop as average_metric_drop
 from .sharpness.metric_sharpness import sam_metric_drop as sam_metric_drop
 from .sharpness.plan import SharpnessSettings as SharpnessSettings
+from .sharpness.plan import sharpness_plan as sharpness_plan
 from .sharpness.relative_flatness import relative_flatness as relative_flatness
 from .sharpness.rescaling import Rescaled as Rescaled
 from .sharpness.rescaling import rescaling_report as rescaling_report
@@ -82,6 +86,7 @@ from .surface.from_nodes import compute_chebyshev_surface as compute_chebyshev_s
 from .surface.ratio_map import compute_ratio_map as compute_ratio_map
 from .surface.ratio_map import unconverged as unconverged
 from .surface.resume import compute_surface as compute_surface
+from .surface.span import grid_for as grid_for
 from .targets import load_objective as load_objective
 from .targets import load_weights as load_weights
 from .trajectory import plane_of as plane_of

@@ -1,11 +1,15 @@
 """A progress bar for long measurements, in terminals and notebooks; nothing at all where nobody watches."""
 
 import contextlib
-import importlib.util
 import sys
-from collections.abc import Iterator
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+BETWEEN_UPDATES = 0.25  # seconds, in a notebook
 _in_use = False  # a terminal has room for one bar
 
 
@@ -19,11 +23,10 @@ class Advance(Protocol):
 
 @contextlib.contextmanager
 def progress(description: str, total: int | None, *, show: bool = True) -> Iterator[Advance]:
-    """Show how far `total` steps are (None: not known), with the time left, on stderr.
+    """Show how far `total` steps are (None: not known), with the time left, on stderr or below a notebook's cell.
 
-    Silent when stderr is neither a terminal nor a notebook, so logs and pipes stay clean; inside of another bar's
-    block, whose place it would take; after `silence`; and without `show`. In a notebook it takes ipywidgets, and
-    is silent without.
+    Silent when stderr is neither a terminal nor a notebook's, so logs and pipes stay clean; inside of another bar's
+    block, whose place it would take; after `silence`; and without `show`. The bar goes when its block ends.
     """
     global _in_use
     if not show or _in_use or not _is_watched():
@@ -61,7 +64,9 @@ def _bar(description: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    notebook = _in_notebook()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=notebook)
+    with _below_cell(bar) if notebook else _on_terminal(bar) as updated:
         task = bar.add_task(description, total=total, text="")
 
         def advance(n: int = 1, **text: object) -> None:
@@ -69,8 +74,36 @@ def _bar(description: str, total: int | None) -> Iterator[Advance]:
                 bar.update(task, advance=n, text="  ".join(f"{key} {value}" for key, value in text.items()))
             else:
                 bar.update(task, advance=n)
+            updated()
 
         yield advance
+
+
+@contextlib.contextmanager
+def _on_terminal(bar: "Progress") -> Iterator[Callable[[], None]]:
+    """The bar draws itself."""
+    with bar:
+        yield lambda: None
+
+
+@contextlib.contextmanager
+def _below_cell(bar: "Progress") -> Iterator[Callable[[], None]]:
+    """The bar as an output of the cell that is replaced now and then, and empty at the end; it takes no widgets."""
+    from IPython.display import display
+
+    shown: Any = display(bar, display_id=True)  # type: ignore[no-untyped-call]
+    last = time.monotonic()
+
+    def updated() -> None:
+        nonlocal last
+        if time.monotonic() - last >= BETWEEN_UPDATES:
+            shown.update(bar)
+            last = time.monotonic()
+
+    try:
+        yield updated
+    finally:
+        shown.update({"text/plain": "", "text/html": ""}, raw=True)
 
 
 def _nothing(n: int = 1, **text: object) -> None:
@@ -78,9 +111,10 @@ def _nothing(n: int = 1, **text: object) -> None:
 
 
 def _is_watched() -> bool:
-    if sys.stderr is not None and sys.stderr.isatty():
-        return True
-    shell = sys.modules.get("IPython")  # never imported here: a notebook has it already
+    return (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    shell: Any = sys.modules.get("IPython")  # never imported here: a notebook has it already
     found = shell.get_ipython() if shell is not None else None
-    in_notebook = found is not None and type(found).__name__ == "ZMQInteractiveShell"
-    return in_notebook and importlib.util.find_spec("ipywidgets") is not None
+    return found is not None and type(found).__name__ == "ZMQInteractiveShell"

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.display import Shown
+
 Scalars = Mapping[str, float | int | str | bool | None]
 
 # Settings of a target that were left alone: one that is missing and one at its value here are the same.
@@ -44,8 +46,8 @@ class Provenance:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+@dataclass(frozen=True, slots=True, repr=False)
+class Checkpoint(Shown):
     """A point in weight space, without its weights."""
 
     name: str
@@ -92,8 +94,8 @@ class Plane:
     marks: tuple[Mark, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
+@dataclass(frozen=True, slots=True, repr=False)
+class Surface(Shown):
     """The loss, and perhaps metrics, at w + alpha x (+ beta y).
 
     In 1D `beta` and `y` are None and every array has shape (alpha,); in 2D shape (alpha, beta).
@@ -151,8 +153,8 @@ class BlockMass:
         return np.asarray(self.sizes / self.dimension)
 
 
-@dataclass(frozen=True, slots=True)
-class Eigenpairs:
+@dataclass(frozen=True, slots=True, repr=False)
+class Eigenpairs(Shown):
     """Approximate Hessian eigenvalues with the evidence for each, largest first, named by sign and end."""
 
     name: str
@@ -184,8 +186,8 @@ class SharpnessMeasure:
     seconds: float | None = field(default=None, compare=False)  # spent on it; None where no clock ran
 
 
-@dataclass(frozen=True, slots=True)
-class SharpnessReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class SharpnessReport(Shown):
     """All sharpness measures taken of one checkpoint in one call."""
 
     name: str
@@ -195,8 +197,8 @@ class SharpnessReport:
     loss: float | None = None  # the objective at w; None in stores from before it was kept
 
 
-@dataclass(frozen=True, slots=True)
-class Trajectory:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trajectory(Shown):
     """The checkpoints of a training, in order, seen from a plane through the one that is the origin.
 
     A row a checkpoint. x and y are the principal directions of the differences from the origin, of unit length.
@@ -223,8 +225,8 @@ class Trajectory:
         return np.where(away, self.residuals / np.where(away, self.distances, 1.0), 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+@dataclass(frozen=True, slots=True, repr=False)
+class Table(Shown):
     """Named columns of equal length, numbers or strings: comparisons, histories, studies."""
 
     name: str

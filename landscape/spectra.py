@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.display import Shown
 from landscape.estimates import Floats, mean_and_error, moments, root_and_error
 from landscape.records import Provenance, Scalars
 
 
-@dataclass(frozen=True, slots=True)
-class Density:
+@dataclass(frozen=True, slots=True, repr=False)
+class Density(Shown):
     """A spectral density as nodes and weights of every probe, by stochastic Lanczos quadrature."""
 
     name: str
@@ -62,8 +63,8 @@ class Density:
         return float(self.nodes.flat[place]), float(self.residuals.flat[place])
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trace(Shown):
     """Traces and Frobenius norms with their standard errors, of the whole and by block, raw and relative to |w|."""
 
     name: str
@@ -114,8 +115,8 @@ def trace_differences(one: Trace, other: Trace) -> dict[tuple[str, str], tuple[f
     return {key: mean_and_error(rows[1][key][:paired] - rows[0][key][:paired]) for key in rows[0] if key in rows[1]}
 
 
-@dataclass(frozen=True, slots=True)
-class Subsets:
+@dataclass(frozen=True, slots=True, repr=False)
+class Subsets(Shown):
     """Both ends of the spectrum on random subsets of the data: how much they depend on its size and draw."""
 
     name: str

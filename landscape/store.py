@@ -23,6 +23,8 @@ from landscape import store_places as places
 from landscape import store_points as points
 from landscape import store_refusals as refusals
 from landscape import store_schema as schema
+from landscape.display import Display, Shown
+from landscape.display_records import display_of_store
 from landscape.errors import StoreError, StoreMismatch
 from landscape.records import (
     Checkpoint,
@@ -41,7 +43,7 @@ from landscape.store_spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
 
 
-class Store(RecordsInStore, SpectraInStore):
+class Store(RecordsInStore, SpectraInStore, Shown):
     """A study on disk. Every call sees the file as it is at that moment, so a reader follows a writer at work."""
 
     def __init__(self, path: Path, lock: files.WriterLock | None) -> None:
@@ -91,6 +93,9 @@ class Store(RecordsInStore, SpectraInStore):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _display(self) -> Display:
+        return display_of_store(self)
 
     def close(self) -> None:
         """Flush and let the next writer in. Safe to call twice; a reader has nothing to close."""

@@ -13,6 +13,9 @@ from .evaluation.robustness import robustness as robustness
 from .experiments.compare import Comparison as Comparison
 from .experiments.compare import Options as Options
 from .experiments.compare import compare_runs as compare_runs
+from .experiments.measure import MeasureSettings as MeasureSettings
+from .experiments.run_study import StudyResult as StudyResult
+from .experiments.run_study import run_study as run_study
 from .experiments.sweep import sweep as sweep
 from .foreign import import_checkpoint as import_checkpoint
 from .models.sasrec import SASRec as SASRec

@@ -77,7 +77,7 @@ def sharpness(
     Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --measures all --users 2048
     """
     from landscape.errors import InvalidArgument
-    from landscape.sharpness.plan import WHOLE, SharpnessSettings, plan
+    from landscape.sharpness.plan import WHOLE, SharpnessSettings, sharpness_plan
     from landscape.sharpness.resume import compute_sharpness, without_ranking
 
     splits = [part.strip() for part in split.split(",") if part.strip()]
@@ -104,7 +104,7 @@ def sharpness(
     )
     wanted = [part.strip() for part in measures.split(",") if part.strip()]
     blocks = [None if one == WHOLE else one for one in dict.fromkeys(block or [WHOLE])]
-    planned = plan(wanted, settings, blocks=blocks)
+    planned = sharpness_plan(wanted, settings, blocks=blocks)
     shared: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "data": data}
     objectives = (
         (checkpoint, record if part == "train" else f"{record}-{part}", objective)

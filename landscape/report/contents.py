@@ -18,10 +18,15 @@ from landscape.store import Store
 MOST_POINTS = 101  # a side of a surface as drawn; more is thinned out
 
 
-def report_of(store: Store, *, title: str, facts: Mapping[str, str], baseline: str | None = None) -> Report:
-    """Everything a store holds as one report; the verdict compares with the group `baseline`."""
+def report_of(
+    store: Store, *, title: str | None = None, facts: Mapping[str, str] | None = None, baseline: str | None = None
+) -> Report:
+    """Everything a store holds as one report, called by the file's name unless a title is given.
+
+    The verdict compares with the group `baseline`; see `verdict`. `facts` stand at the end of the page.
+    """
     sections = [section for part in PARTS for section in part(store)]
-    return Report(title, verdict(store, baseline=baseline), tuple(sections), facts)
+    return Report(title or store.path.stem, verdict(store, baseline=baseline), tuple(sections), facts or {})
 
 
 def _checkpoints(store: Store) -> Iterator[Section]:

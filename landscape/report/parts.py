@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from landscape.display import Display, Shown
+from landscape.display import SortableTable as SortableTable
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -14,15 +17,6 @@ class Card:
     figure: Any  # a plotly figure
     subtitle: str = ""
     checkpoint: str = ""  # whose it is, so that it can be switched off; empty: of several
-
-
-@dataclass(frozen=True, slots=True)
-class SortableTable:
-    """Rows of text and numbers under named columns."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +48,8 @@ class Finding:
     items: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Shown):
     """The whole page."""
 
     title: str
@@ -72,3 +66,9 @@ class Report:
     def checkpoints(self) -> tuple[str, ...]:
         """Whose cards can be switched off and on, in the order of the cards."""
         return tuple(dict.fromkeys(card.checkpoint for s in self.sections for card in s.cards if card.checkpoint))
+
+    def _display(self) -> Display:
+        rows = tuple((s.title, len(s.cards), len(s.tables), len(s.unfinished)) for s in self.sections)
+        table = SortableTable("", ("section", "figures", "tables", "unfinished"), rows)
+        verdict = tuple(finding.sentence for finding in self.verdict or ())
+        return Display("Report", self.title, {"sections": len(rows)}, (table,), (*verdict, *self.unfinished))

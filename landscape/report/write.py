@@ -1,12 +1,11 @@
 """Write the page: a template filled in, everything escaped, one file that needs no network."""
 
 import hashlib
-import math
 import platform
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
+from landscape.display import environment
 from landscape.errors import InvalidArgument
 from landscape.plots.saving import written_aside
 from landscape.report.contents import report_of
@@ -45,21 +44,18 @@ def write_report(
 
 def page_of(report: Report, *, live: str = "") -> str:
     """The whole page as text; with `live`, the version shown, it asks its server for the plot library and for news."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("landscape", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = _number
-    environment.filters["sortable"] = _sortable
     cards = [card for section in report.sections for card in section.cards]
-    return environment.get_template("page.html").render(
-        report=report,
-        style=_asset("page.css"),
-        script=_asset("page.js"),
-        live=live,
-        library=plot_library() if cards and not live else "",
-        figures=pack_figures([card.figure for card in cards]) if cards else "",
+    return (
+        environment()
+        .get_template("report/page.html")
+        .render(
+            report=report,
+            style=_asset("page.css"),
+            script=_asset("page.js"),
+            live=live,
+            library=plot_library() if cards and not live else "",
+            figures=pack_figures([card.figure for card in cards]) if cards else "",
+        )
     )
 
 
@@ -67,24 +63,6 @@ def _asset(name: str) -> str:
     from markupsafe import Markup
 
     return Markup(resources.files("landscape.report").joinpath(name).read_text())  # our own text, not a user's
-
-
-def _number(value: Any) -> str:
-    """What a cell shows."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _sortable(value: Any) -> str:
-    """What a column is sorted by: numbers in full, with what is not finite and what is missing at the end."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return repr(value) if isinstance(value, int | float) else str(value)
 
 
 def fingerprint(path: Path) -> str:

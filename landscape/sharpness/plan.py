@@ -103,8 +103,16 @@ class Step:
         return tuple(replace(measure, seconds=spent * measure.cost / total) for measure in found)
 
 
-def plan(families: Sequence[str], settings: SharpnessSettings, *, blocks: Sequence[str | None] = (None,)) -> list[Step]:
-    """The steps of these families ("all", or names out of `FAMILIES`) for each block, None being all weights.
+def sharpness_plan(
+    families: Sequence[str], settings: SharpnessSettings | None = None, *, blocks: Sequence[str | None] = (None,)
+) -> list[Step]:
+    """The steps of these families for each block, None being all weights: what `compute_sharpness` takes.
+
+    Args:
+        families: "all", or some of "sam", "average-case", "worst-case", "m-sharpness", "keskar", "pac-bayes", "lpf",
+            "fisher-rao", "relative-flatness", "ranking" and "llc".
+        settings: radii and sizes.
+        blocks: of the layout.
 
     Raises:
         InvalidArgument: no such family.
@@ -112,6 +120,7 @@ def plan(families: Sequence[str], settings: SharpnessSettings, *, blocks: Sequen
     if unknown := [family for family in families if family not in (*FAMILIES, "all")]:
         raise InvalidArgument(f"expected measures out of all, {', '.join(FAMILIES)}, got {', '.join(unknown)}")
     chosen = [family for family in FAMILIES if family in families or "all" in families]
+    settings = settings or SharpnessSettings()
     return [step for block in blocks for family in chosen for step in FAMILIES[family](settings, block)]
 
 

@@ -54,7 +54,7 @@ def rescaling_report(
     Args:
         objective: the frozen loss at the checkpoint.
         rescaled: weights by the name of the re-scaling.
-        steps: of `landscape.sharpness.plan.plan`.
+        steps: of `landscape.sharpness.plan.sharpness_plan`.
         tolerance: a relative change beyond it is called a move.
 
     Raises:

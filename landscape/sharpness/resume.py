@@ -23,7 +23,7 @@ SPECTRAL = ("lambda_max_norm_squared", "lambda_ratio")  # taken from the store's
 
 
 def compute_sharpness(
-    path: Path,
+    path: Path | str,
     objective: Objective,
     steps: Sequence[Step],
     *,
@@ -40,7 +40,7 @@ def compute_sharpness(
     Args:
         path: of the store; made if missing, and locked meanwhile.
         objective: the frozen loss.
-        steps: of `plan`.
+        steps: of `sharpness_plan`.
         name: of the report.
         checkpoint_name: of the weights.
         replace: the record of this name goes, whatever it is of.

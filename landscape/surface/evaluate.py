@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.directions import redraw
+from landscape.directions.redraw import redraw
 from landscape.errors import InvalidArgument, NonFiniteLoss, StoreMismatch
 from landscape.objective import LossValue, Objective, Recipe, gradient_at, loss_at
 from landscape.parameters import Params, content_hash

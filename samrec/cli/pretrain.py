@@ -55,6 +55,7 @@ def pretrain(
         float, typer.Option(help="Share of the training sequences to see: that of samrec train with this and --seed.")
     ] = DEFAULTS.data_fraction,
     negatives: options.Negatives = DEFAULTS.negatives,
+    tensorboard: options.Tensorboard = None,
     resume: options.Resume = False,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,
@@ -115,7 +116,7 @@ def pretrain(
         options.tell_cost(estimate_pretrain_cost(config, interactions, device=chosen), as_json=as_json)
         return
     options.warn_before(interactions, out, resume=resume)
-    run = pretrain_run(config, interactions, out, resume=resume, device=chosen)
+    run = pretrain_run(config, interactions, out, resume=resume, device=chosen, tensorboard=tensorboard)
     last, cost = run.history()[-1], run.record["cost"]
     told = ", ".join(f"{name.upper()} {loss:.4f}" for name, loss in last["losses"].items())
     emit(

@@ -36,7 +36,7 @@ def rescaling(
     from landscape.cli.measuring import cost_of
     from landscape.cli.running import emit
     from landscape.objective import gradient_at
-    from landscape.sharpness.plan import GRADIENT, SharpnessSettings, plan
+    from landscape.sharpness.plan import GRADIENT, SharpnessSettings, sharpness_plan
     from landscape.sharpness.rescaling import rescaling_report
     from samrec.objective import load
     from samrec.rescaling import RESCALINGS, rescaled
@@ -61,7 +61,7 @@ def rescaling(
         chains=2,
         seed=seed,
     )
-    planned = plan([part.strip() for part in measures.split(",") if part.strip()], settings)
+    planned = sharpness_plan([part.strip() for part in measures.split(",") if part.strip()], settings)
     objective = load(str(run), users=users, seed=seed, data=data, device=device)
     if dry_run:
         cost = cost_of(lambda: gradient_at(objective, objective.weights))

@@ -64,6 +64,9 @@ WeightDecay = Annotated[float, typer.Option(help="Decoupled, of adamw and sgd: n
 L2 = Annotated[float, typer.Option(help="l2 / 2 ||w||^2 in the loss: seen by the ascent.")]
 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last epoch.")]
+Tensorboard = Annotated[
+    Path | None, typer.Option(help="Write TensorBoard's scalars into this folder too; takes the package tensorboard.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Sequences too short are an error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")]

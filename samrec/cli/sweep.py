@@ -97,12 +97,11 @@ def sweep(
         cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
-    from samrec.experiments.measure import Settings, measure_study
-    from samrec.experiments.robust import rank_perturbed
+    from samrec.experiments.measure import MeasureSettings
+    from samrec.experiments.run_study import taken
     from samrec.experiments.study_folder import define
-    from samrec.experiments.sweep import sweep as run_sweep
 
-    settings = Settings(
+    settings = MeasureSettings(
         users=users, loss=loss, seed=seed, tolerance=tolerance, max_products=max_products, device=device
     )
     command = " ".join(["samrec", *sys.argv[1:]])
@@ -111,13 +110,17 @@ def sweep(
         outcomes: list[Outcome] = []
         failures: dict[str, str] = {}
         if not tables_only:
-            outcomes = run_sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
-            if robust:
-                failures |= rank_perturbed(folder, data=data, data_dir=data_dir, seed=seed, workers=workers)
-            if measure:
-                failures |= measure_study(
-                    folder, data=data, data_dir=data_dir, settings=settings, workers=workers, command=command
-                )
+            outcomes, failures = taken(
+                folder,
+                data=data,
+                data_dir=data_dir,
+                workers=workers,
+                measure=settings if measure else None,
+                robust=robust,
+                device=device,
+                seed=seed,
+                command=command,
+            )
         _show(folder, outcomes, failures, figures=figures, as_json=as_json)
 
 

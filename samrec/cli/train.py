@@ -111,6 +111,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Keep the weights of every N-th epoch too, as RUN@epoch-N; 0 is the start."),
     ] = None,
+    tensorboard: options.Tensorboard = None,
     resume: options.Resume = False,
     data_dir: options.DataDir = None,
     strict: options.Strict = False,
@@ -192,7 +193,9 @@ def train(
         options.tell_cost(estimate_cost(config, interactions, device=chosen), as_json=as_json)
         return
     options.warn_before(interactions, out, resume=resume)
-    run = train_run(config, interactions, out, resume=resume, device=chosen, keep_every=keep_every)
+    run = train_run(
+        config, interactions, out, resume=resume, device=chosen, keep_every=keep_every, tensorboard=tensorboard
+    )
     record = run.record
     best, cost = record["best"], record["cost"]
     emit(

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.display import Display, Shown, SortableTable
 from samrec.data.holdout import LEAVE_ONE_OUT, Holdout
 from samrec.errors import RunError
 from samrec.evaluation.metrics import scores_of
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Shown):
     """Scores, the evidence for them, and the protocol under which they may be compared."""
 
     run: str  # name of the run's folder
@@ -48,6 +49,12 @@ class Evaluation:
     users: NDArray[np.int64]  # whose the targets are, by their ids in the data
     ranks: NDArray[np.float64]  # of the same targets
     candidates: Candidates = ALL  # what the targets were ranked among
+
+    def _display(self) -> Display:
+        rows = tuple((name, value, self.standard_errors[name]) for name, value in self.metrics.items())
+        facts = {"split": self.split, "targets": len(self.ranks), "seen items": seen_rule(self.keep_seen)}
+        table = SortableTable("", ("metric", "value", "standard error"), rows)
+        return Display("Evaluation", self.run, {**facts, "among": str(self.candidates)}, (table,))
 
     def summary(self) -> dict[str, Any]:
         """Everything but users and ranks, as JSON values."""

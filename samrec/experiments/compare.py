@@ -15,6 +15,7 @@ import numpy as np
 from landscape.curvature.ends import eigenpairs_of
 from landscape.curvature.operators import Hessian
 from landscape.describe import checkpoint_record, provenance
+from landscape.display import Display, Shown
 from landscape.errors import StoreMismatch
 from landscape.executors.here import make_executor
 from landscape.grid import Axis, Grid
@@ -31,6 +32,7 @@ from samrec.evaluation.metrics import metric_name
 from samrec.experiments.comparison_tables import differences_table, history_table, runs_table, scores_table
 from samrec.experiments.measured_loss import MeasuredLoss, measured_loss
 from samrec.experiments.members import Member, open_members
+from samrec.experiments.table import sections_of, table_of
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 
@@ -84,14 +86,21 @@ class Options:
         return Grid(axis, axis)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Shown):
     """What came out, beside the store."""
 
     store: Path
     members: tuple[Member, ...]
     unsettled: tuple[str, ...]  # eigenpairs that did not reach the tolerance, as "run lambda_min"
     measured_on: MeasuredLoss
+
+    def _display(self) -> Display:
+        with Store.read(self.store) as opened:
+            sections = sections_of(opened)
+        notes = [f"Did not settle: {', '.join(self.unsettled)}."] if self.unsettled else []
+        facts = {"runs": len(self.members), "store": self.store}
+        return Display("Comparison", "", facts, tuple(map(table_of, sections)), tuple(notes))
 
 
 def compare_runs(

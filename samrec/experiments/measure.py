@@ -42,7 +42,7 @@ GAPS = "generalisation"  # the table of the store's /studies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class MeasureSettings:
     """What is measured of every run."""
 
     users: int | None = 2048  # for curvature and sharpness, drawn from `seed`; the gap takes all
@@ -102,7 +102,7 @@ class MeasuringTask:
     folder: Path
     data: str
     data_dir: Path | None
-    settings: Settings
+    settings: MeasureSettings
     loss: MeasuredLoss
     command: str
 
@@ -141,7 +141,7 @@ def measure_study(
     *,
     data: str,
     data_dir: Path | None = None,
-    settings: Settings | None = None,
+    settings: MeasureSettings | None = None,
     workers: int = 1,
     command: str = "",
 ) -> dict[str, str]:
@@ -153,7 +153,7 @@ def measure_study(
     finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
     if not finished:
         return {}
-    settings = settings or Settings()
+    settings = settings or MeasureSettings()
     loss = measured_loss([cell.config.model_dump() for cell in study.study.cells], settings.loss)
     interactions = open_data(data, data_dir=data_dir)
     failures: dict[str, str] = {}
@@ -179,7 +179,9 @@ def finished_run(study: StudyFolder, planned: PlannedRun) -> Run | None:
     return run if run is not None and run.record["status"] == "finished" else None
 
 
-def is_measured(store: Store, run: Run, settings: Settings, loss: MeasuredLoss, interactions: Interactions) -> bool:
+def is_measured(
+    store: Store, run: Run, settings: MeasureSettings, loss: MeasuredLoss, interactions: Interactions
+) -> bool:
     """Whether the store holds everything of these weights under these settings."""
     name = run.name
     kinds: tuple[Any, ...] = ("checkpoints", "curvature", "sharpness")
@@ -252,7 +254,7 @@ def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "c
     return Gap(float(at_train.sums[own].sum() / targets), at_test.value, int(targets), int(at_test.counts.sum()))
 
 
-def users_of(settings: Settings, interactions: Interactions, config: RunConfig) -> int | None:
+def users_of(settings: MeasureSettings, interactions: Interactions, config: RunConfig) -> int | None:
     """How many users are drawn, or None where that would be all of those with a training target."""
     usable = len(_training(config, interactions))
     return None if settings.users is None or settings.users >= usable else settings.users

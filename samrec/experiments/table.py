@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.display import SortableTable
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.sharpness.names import family_of, radius_text
 from landscape.store import Store
@@ -45,6 +46,11 @@ def sections_of(store: Store, metrics: Sequence[str] = COMPARED) -> list[Section
     if all(name in measured for name in names):
         sections.append(_geometry(store, names))
     return sections
+
+
+def table_of(section: Section) -> SortableTable:
+    """For a notebook."""
+    return SortableTable(section.title, section.header, section.rows)
 
 
 def rich_tables(sections: Sequence[Section]) -> "Group":

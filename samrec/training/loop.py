@@ -35,6 +35,7 @@ from samrec.training.pretrained import HEADS
 from samrec.training.run_folder import Position, RunFolder, State
 from samrec.training.step import Descended, Part, Step
 from samrec.training.streams import torch_seed
+from samrec.training.tensorboard import scalars_in
 
 DIVERGED_AT = 2.0  # times the loss of equal scores: an epoch whose mean is above that has learnt less than nothing.
 # Meant is the loss a run descends: SAM's is that of the perturbed weights, 1e8 at rho 1e6 while L(w) stays at chance.
@@ -142,8 +143,10 @@ class Loop(ABC, Generic[R]):
 
     # What both share
 
-    def fit(self) -> R:
-        """Train until there is a reason to stop. Raises Diverged after the record was kept."""
+    def fit(self, told: Callable[[Mapping[str, Any]], None] = lambda _: None) -> R:
+        """Train until there is a reason to stop, `told` of each line of history. Raises Diverged, its record kept."""
+        for entry in self.run.history():
+            told(entry)
         total = self._config.epochs * self.steps_an_epoch
         with progress(self.run.name, total=total, show=self.show) as advance:
             if self.position.epoch:
@@ -156,6 +159,7 @@ class Loop(ABC, Generic[R]):
                     raise Diverged(
                         f"diverged in epoch {self.position.epoch + 1}: {error}; kept in {self.run.path}"
                     ) from None
+                told(entry)
                 advance(0, epoch=f"{self.position.epoch}/{self._config.epochs}", **self.shown(entry))
         self._finish(reason)
         return self.run
@@ -297,6 +301,7 @@ def run_in(
     reopen: Callable[[], R],
     loop: Callable[[R], Loop[R]],
     on_start: Callable[[R], None] | None,
+    tensorboard: Path | str | None,
     check_finished: Callable[[R], None] = lambda run: run.check_finished(),
 ) -> R:
     """Take the run in a folder to its end, as the only one at work there.
@@ -310,12 +315,14 @@ def run_in(
         reopen: opens it, after checks of its own; called only with `resume`.
         loop: sets a trainer up; where that fails nothing was trained, and a folder made for it goes again.
         on_start: called with the run before.
+        tensorboard: a folder for scalars, see `scalars_in`.
         check_finished: of a run that is there and finished.
 
     Returns:
         The run; a finished one as it is.
     """
-    with held_for_writing(path):
+    scalars = scalars_in(tensorboard, path.resolve().name, config)
+    with scalars as told, held_for_writing(path):
         new = not (resume and (path / "run.json").exists())
         run = create() if new else reopen()
         if not new:
@@ -323,6 +330,8 @@ def run_in(
             check_same(run, without_places(run.config.model_dump()), without_places(config.model_dump()))
             if run.record["status"] == "finished":
                 check_finished(run)
+                for entry in run.history():
+                    told(entry)
                 return run
         if on_start:
             on_start(run)
@@ -333,7 +342,7 @@ def run_in(
                 run.discard()
             raise
         try:
-            return trainer.fit()
+            return trainer.fit(told)
         except DataError:  # a user who has had every item
             if new and trainer.position.epoch == 0:
                 run.discard()

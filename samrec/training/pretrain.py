@@ -161,6 +161,7 @@ def pretrain(
     device: torch.device | None = None,
     show: bool = True,
     on_start: Callable[[PretrainRun], None] | None = None,
+    tensorboard: Path | str | None = None,
 ) -> PretrainRun:
     """Pre-train a run in the folder `out`.
 
@@ -172,8 +173,10 @@ def pretrain(
         device: the CPU by default.
         show: progress on a terminal.
         on_start: called with the run before the first epoch.
+        tensorboard: write the scalars of every epoch into the folder of the run's name there; takes that package.
 
     Raises:
+        ConfigError: scalars are asked for and the package is missing; nothing is written.
         DataError: no item attributes, or a single user.
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data.
         StoreLocked: another process is at work in the folder.
@@ -201,6 +204,7 @@ def pretrain(
         reopen=reopen,
         loop=lambda run: PreTrainer(run, interactions, device=device, show=show),
         on_start=on_start,
+        tensorboard=tensorboard,
         check_finished=check_finished,
     )
 

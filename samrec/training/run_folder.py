@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from landscape.display import Display, Shown
 from samrec.data.interactions import Interactions
 from samrec.errors import CheckpointError, ConfigError, RunError
 from samrec.stage_config import StageConfig
 from samrec.training.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from samrec.training.run_display import facts_of, run_display
 from samrec.training.run_records import Epoch, PositionRecord, Record, TrainingEpoch, TrainingRecord, checked
 
 FORMAT = "samrec run 1"
@@ -53,7 +55,7 @@ class State:
     sam: dict[str, Tensor] = field(default_factory=dict)  # what SAM's variants keep between steps
 
 
-class RunFolder(ABC):
+class RunFolder(Shown, ABC):
     """What every kind of run has: its record, its history and its state."""
 
     format = FORMAT
@@ -73,6 +75,12 @@ class RunFolder(ABC):
     @abstractmethod
     def config(self) -> StageConfig:
         """The resolved configuration."""
+
+    def _display(self) -> Display:
+        return run_display(type(self).__name__, self.name, self.record, self.history())
+
+    def __repr__(self) -> str:  # of the record alone: a history that cannot be read has an error of its own
+        return Display(type(self).__name__, str(self.path), facts_of(self.record)).line
 
     def configured(self, make: Callable[..., C]) -> C:
         """What `make` takes the record's configuration for; RunError names the file if it takes it for none."""

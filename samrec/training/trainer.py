@@ -186,6 +186,7 @@ def train(
     show: bool = True,
     on_start: Callable[[Run], None] | None = None,
     keep_every: int | None = None,
+    tensorboard: Path | str | None = None,
 ) -> Run:
     """Train a run in the folder `out`.
 
@@ -199,12 +200,14 @@ def train(
         on_start: called with the run before the first epoch.
         keep_every: keep the weights of the start and of every so many epochs in files of their own, epoch-N. What the
             run was begun with where it is resumed without.
+        tensorboard: write the scalars of every epoch into the folder of the run's name there; takes that package.
 
     Raises:
         RunError: there is a run already and `resume` is off, or the run there has another configuration or other data,
             or was not trained here.
         StoreLocked: another process is at work in the folder.
-        ConfigError: a loss that these data do not allow, or `keep_every` below 1; nothing is written.
+        ConfigError: a loss that these data do not allow, `keep_every` below 1, or no package tensorboard; nothing is
+            written.
         Diverged: the run left the finite numbers; its record is kept.
     """
     path = Path(out)
@@ -226,4 +229,5 @@ def train(
         reopen=lambda: Run(path),
         loop=trainer,
         on_start=on_start,
+        tensorboard=tensorboard,
     )

@@ -15,7 +15,7 @@ from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.names import KINDS, is_invariant, quantity_of
-from landscape.sharpness.plan import FAMILIES, SharpnessSettings, merged, plan
+from landscape.sharpness.plan import FAMILIES, SharpnessSettings, merged, sharpness_plan
 from landscape.sharpness.resume import compute_sharpness
 from landscape.store import Store
 
@@ -53,7 +53,7 @@ def everything(tmp_path_factory):
     with Store.write(path) as store:
         store.add_checkpoint(checkpoint_record(small, "net"))
         store.add_eigenpairs(pairs)
-    steps = plan(["all"], SMALL, blocks=(None, "hidden"))
+    steps = sharpness_plan(["all"], SMALL, blocks=(None, "hidden"))
     report = compute_sharpness(path, small, steps, name="net", checkpoint_name="net")
     return path, steps, report
 
@@ -84,7 +84,7 @@ def test_another_setting_is_measured_beside_what_is_there(everything, tmp_path):
     path, _, report = everything
     copy = tmp_path / "copy.h5"
     copy.write_bytes(path.read_bytes())
-    other = plan(["sam"], dataclasses.replace(SMALL, rhos=(0.1, 0.4)))
+    other = sharpness_plan(["sam"], dataclasses.replace(SMALL, rhos=(0.1, 0.4)))
     grown = compute_sharpness(copy, small_network(), other, name="net", checkpoint_name="net")
     assert {m.setting["rho"] for m in grown.measures if m.measure == "sam"} == {0.1, 0.2, 0.4, 0.5}
     assert len(grown.measures) == len(report.measures) + 1
@@ -96,7 +96,7 @@ def test_another_setting_is_measured_beside_what_is_there(everything, tmp_path):
 
 def test_an_interrupted_call_keeps_what_was_measured_and_goes_on(tmp_path, monkeypatch):
     path, calls = tmp_path / "study.h5", []
-    steps = plan(["sam", "fisher-rao"], SMALL)
+    steps = sharpness_plan(["sam", "fisher-rao"], SMALL)
     monkeypatch.setattr(
         "landscape.sharpness.plan.fisher_rao_norm", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
     )
@@ -121,7 +121,7 @@ def test_a_store_from_before_seconds_were_kept_still_opens_and_is_not_measured_a
 
 
 def test_a_measure_of_the_whole_is_not_taken_for_that_of_a_block():
-    (whole, *_), (block, *_) = plan(["sam"], SMALL), plan(["sam"], SMALL, blocks=("hidden",))
+    (whole, *_), (block, *_) = sharpness_plan(["sam"], SMALL), sharpness_plan(["sam"], SMALL, blocks=("hidden",))
     measured = block.run(small_network())
     assert block.is_held(measured)
     assert not whole.is_held(measured)
@@ -135,7 +135,7 @@ def test_a_new_number_takes_the_place_of_the_one_with_the_same_settings():
 
 def test_unknown_measures_are_refused():
     with pytest.raises(InvalidArgument, match="worst-case"):
-        plan(["worst"], SMALL)
+        sharpness_plan(["worst"], SMALL)
 
 
 def test_every_family_prices_itself_within_a_factor_of_what_it_spends(everything):

@@ -8,7 +8,7 @@ from samrec_tests.commands import samrec_in
 
 from landscape.store import Store
 from samrec.config import make_config
-from samrec.experiments.measure import Settings, measure_study
+from samrec.experiments.measure import MeasureSettings, measure_study
 from samrec.experiments.measured_loss import loss_measured, measured_loss
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import rebuild_tables
@@ -74,7 +74,7 @@ def swept(folder, **vary):
 
 def measured(study, **changes):
     data = study.study.baseline.config.data
-    assert measure_study(study, data=data, settings=Settings(**{**SETTINGS, **changes})) == {}
+    assert measure_study(study, data=data, settings=MeasureSettings(**{**SETTINGS, **changes})) == {}
     return {name: Store.read(study.store).eigenpairs(name).provenance.objective for name in names(study)}
 
 

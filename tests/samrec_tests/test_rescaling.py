@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from landscape.errors import InvalidArgument
 from landscape.objective import gradient_at, loss_at
-from landscape.sharpness.plan import SharpnessSettings, plan
+from landscape.sharpness.plan import SharpnessSettings, sharpness_plan
 from landscape.sharpness.rescaling import rescaling_report
 from landscape.sharpness.units import UnitsObjective, _Kept, with_units
 from samrec.cli.commands import app
@@ -60,7 +60,7 @@ def test_a_rescaling_changes_weights_and_neither_loss_nor_ranks(rescaling, facto
 
 def test_invariant_measures_stay_and_raw_ones_move():
     here = objective()
-    steps = plan(
+    steps = sharpness_plan(
         ["sam", "average-case", "worst-case", "m-sharpness", "pac-bayes", "fisher-rao", "relative-flatness"], SETTINGS
     )
     found = rescaling_report(here, {name: rescaled(here.weights, name) for name in RESCALINGS}, steps)
@@ -75,7 +75,7 @@ def test_invariant_measures_stay_and_raw_ones_move():
 def test_the_ranking_drops_of_relative_moves_stay_too():
     here = objective()
     found = rescaling_report(
-        here, {"query-key": rescaled(here.weights, "query-key")}, plan(["ranking"], SETTINGS), tolerance=1e-9
+        here, {"query-key": rescaled(here.weights, "query-key")}, sharpness_plan(["ranking"], SETTINGS), tolerance=1e-9
     )
     assert {one.moved for one in found if one.measure.setting["scale"] == "relative"} == {False}
 
@@ -84,7 +84,7 @@ def test_weights_that_compute_something_else_are_refused():
     here = objective()
     broken = dict(here.weights) | {"item_embedding.weight": 2 * here.weights["item_embedding.weight"]}
     with pytest.raises(InvalidArgument, match="keep the loss"):
-        rescaling_report(here, {"doubled": broken}, plan(["sam"], SETTINGS))
+        rescaling_report(here, {"doubled": broken}, sharpness_plan(["sam"], SETTINGS))
     for wrong in (("norms", 2.0), ("tables", 0.0)):
         with pytest.raises(ConfigError, match="expected a"):
             rescaled(here.weights, *wrong)

@@ -20,7 +20,7 @@ from samrec.errors import ProtocolMismatch
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
 from samrec.experiments.corrections import benjamini_hochberg, holm
-from samrec.experiments.measure import Settings, gaps_of, generalisation_gap, measure_study, unsettled
+from samrec.experiments.measure import MeasureSettings, gaps_of, generalisation_gap, measure_study, unsettled
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
 from samrec.experiments.study_folder import define, held, open_study
@@ -31,7 +31,7 @@ from samrec.experiments.table_files import as_csv, tex
 from samrec.training.checkpoint import Run
 
 RHOS = [0, 0.05, 0.2]
-SETTINGS = Settings(users=20, tolerance=0.2, max_products=40, pairs=2, device="cpu")
+SETTINGS = MeasureSettings(users=20, tolerance=0.2, max_products=40, pairs=2, device="cpu")
 GAP = "generalisation gap"
 
 
@@ -204,12 +204,12 @@ def test_what_is_measured_is_not_measured_again(study, monkeypatch):
     assert measured(study) == {}
     assert gaps_of(Store.read(study.store)) == before
     with pytest.raises(AssertionError, match="measured again"):
-        measured(study, Settings(users=20, tolerance=0.2, max_products=40, pairs=3, device="cpu"))
+        measured(study, MeasureSettings(users=20, tolerance=0.2, max_products=40, pairs=3, device="cpu"))
 
 
 def test_measures_of_other_settings_replace_the_old_ones(study, tmp_path):
     moved = open_study(shutil.copytree(study.path, tmp_path / "elsewhere"))
-    measured(moved, Settings(users=10, tolerance=1e-6, max_products=2, pairs=2, device="cpu"))
+    measured(moved, MeasureSettings(users=10, tolerance=1e-6, max_products=2, pairs=2, device="cpu"))
     store = Store.read(moved.store)
     names = [planned.name for planned in moved.runs]
     assert {store.eigenpairs(name).provenance.objective["users"] for name in names} == {10}
