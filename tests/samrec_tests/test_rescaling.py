@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from landscape.errors import InvalidArgument
 from landscape.objective import gradient_at, loss_at
-from landscape.sharpness.plan import SharpnessSettings, plan
+from landscape.sharpness.plan import plan
 from landscape.sharpness.rescaling import rescaling_report
+from landscape.sharpness.settings import SharpnessSettings
 from landscape.sharpness.units import UnitsObjective, _Kept, with_units
 from samrec.cli.commands import app
 from samrec.errors import ConfigError
