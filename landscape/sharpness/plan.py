@@ -5,6 +5,7 @@ settings its numbers will carry, so that a report which has them already is not 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from landscape.errors import InvalidArgument
@@ -44,8 +45,15 @@ def plan(families: Sequence[str], settings: SharpnessSettings, *, blocks: Sequen
         raise InvalidArgument(f"expected measures out of all, {', '.join(FAMILIES)}, got none")
     chosen = [family for family in FAMILIES if family in families or "all" in families]
     steps = [step for block in blocks for family in chosen for step in FAMILIES[family](settings, block)]
-    shared = [step.unranked.expected for step in steps if step.unranked is not None]
-    return [step for step in steps if step.expected not in shared]
+    joint = [step.unranked for step in steps if step.unranked is not None]
+    searched = [search.expected for search in joint if search.family in chosen]
+    return [
+        step
+        if step.unranked is None or step.unranked.family not in chosen
+        else replace(step, family=step.unranked.family)
+        for step in steps
+        if step.expected not in searched
+    ]
 
 
 def _eigenvalues(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
