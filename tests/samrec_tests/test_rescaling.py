@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -83,6 +84,18 @@ def test_the_ranking_drops_of_relative_moves_stay_too():
     assert {one.moved for one in exact} == {False}
     searched = [one for one in found if is_invariant(one.measure) and one not in exact]
     assert all(one.after == pytest.approx(one.measure.value, rel=1e-3, abs=1e-3) for one in searched)
+
+
+def test_eigenvalues_move_and_trace_and_norm_relative_to_the_weights_stay_at_their_probes():
+    here = objective()
+    few = dataclasses.replace(SETTINGS, trace_probes=2, tolerance=1e-2)
+    weights = {"query-key": rescaled(here.weights, "query-key")}
+    found = rescaling_report(here, weights, plan(["eigenvalues", "trace"], few))
+    assert len({one.name for one in found}) == len(found) == 8
+    moved = {one.name: one.moved for one in found}
+    assert moved == {name: not name.endswith("|w|") for name in moved}
+    relative = [one for one in found if one.name.endswith("|w|")]
+    assert [one.after for one in relative] == pytest.approx([one.measure.value for one in relative], rel=1e-9)
 
 
 def test_weights_that_compute_something_else_are_refused():
