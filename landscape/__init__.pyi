@@ -69,13 +69,15 @@ from .sharpness.llc import local_learning_coefficient as local_learning_coeffici
 from .sharpness.m_sharpness import m_sharpness as m_sharpness
 from .sharpness.metric_sharpness import average_metric_drop as average_metric_drop
 from .sharpness.metric_sharpness import sam_metric_drop as sam_metric_drop
-from .sharpness.plan import SharpnessSettings as SharpnessSettings
+from .sharpness.metric_worst_case import keskar_metric_drop as keskar_metric_drop
+from .sharpness.metric_worst_case import worst_case_metric_drop as worst_case_metric_drop
 from .sharpness.plan import sharpness_plan as sharpness_plan
 from .sharpness.relative_flatness import relative_flatness as relative_flatness
 from .sharpness.rescaling import Rescaled as Rescaled
 from .sharpness.rescaling import rescaling_report as rescaling_report
 from .sharpness.resume import compute_sharpness as compute_sharpness
 from .sharpness.sam_step import sam_sharpness as sam_sharpness
+from .sharpness.settings import SharpnessSettings as SharpnessSettings
 from .sharpness.summary import sharpness_report as sharpness_report
 from .sharpness.worst_case import worst_case_sharpness as worst_case_sharpness
 from .spectra import Density as Density

@@ -181,7 +181,7 @@ class SharpnessMeasure:
     setting: Scalars  # rho, sigma, draws, adaptive, ...
     value: float
     standard_error: float | None  # None where the value is exact for the objective
-    cost: int  # gradients or losses over the whole objective
+    cost: int  # gradients or losses over the whole objective; of spectra Hessian products, shared by what came of them
     note: str = ""  # "lower bound", "exact for these users", ...
     seconds: float | None = field(default=None, compare=False)  # spent on it; None where no clock ran
 

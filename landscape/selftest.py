@@ -30,8 +30,9 @@ from landscape.estimates import moments, smoothed
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
-from landscape.selftest_models import any_model, bowl_measures, files
-from landscape.selftest_sharpness import flatness, worst_cases
+from landscape.selftest_models import any_model, bowl_measures, dense_hessian, files, network
+from landscape.selftest_operators import operators
+from landscape.selftest_sharpness import KNOWN_FORMS
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.sam_step import sam_sharpness
 from landscape.store import Store
@@ -51,6 +52,7 @@ class Check:
     error: float  # what was found beside the known answer; NaN if the check itself failed
     limit: float
     note: str = ""  # the exception, where there was one
+    measure: str = ""  # of the sharpness measures, which one it holds against its closed form
 
     @property
     def passed(self) -> bool:
@@ -62,9 +64,10 @@ def run_selftest(device: torch.device | str = "cpu") -> list[Check]:
     """Run every check, whatever happens in the ones before; a few seconds."""
     checks: list[Check] = []
     own = (_surface, _directions, _few_points, _ratio_map, _quadratic_curvature, _spectra, _network_curvature)
-    for group in (*own, _estimates, _sharpness, any_model, bowl_measures, files, worst_cases, flatness):
+    for group in (*own, _estimates, operators, _sharpness, any_model, bowl_measures, files, *KNOWN_FORMS):
         try:
-            checks += [Check(name, error, limit) for name, error, limit in group(torch.device(device))]
+            for name, error, limit, *measure in group(torch.device(device)):
+                checks.append(Check(name, error, limit, measure="".join(measure)))
         except Exception as problem:  # a selftest reports what broke and goes on
             name = group.__name__.strip("_").replace("_", " ")
             checks.append(Check(name, float("nan"), 0.0, f"{type(problem).__name__}: {problem}"))
@@ -123,18 +126,6 @@ def _quadratic(
         _Bowl(generator).to(device), batches, lambda z, _: 0.5 * ((z @ on_device) * z).sum(dim=1)
     )
     return objective, A, lambda flat: (0.5 * (((flat - x) @ A) * (flat - x)).sum(dim=1).mean()).item()
-
-
-def _network(device: torch.device, dtype: torch.dtype) -> ModelObjective:
-    """A classifier on random data, away from any minimum."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 3)).double()
-        x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
-    batch = (x.to(device, dtype), y.to(device))
-    return ModelObjective(
-        model.to(device, dtype), [batch], lambda z, t: nn.functional.cross_entropy(z, t, reduction="none")
-    )
 
 
 def _surface(device: torch.device) -> Iterator[Error]:
@@ -209,9 +200,9 @@ def _spectra(device: torch.device) -> Iterator[Error]:
 
 
 def _network_curvature(device: torch.device) -> Iterator[Error]:
-    objective = _network(device, torch.float64)
+    objective = network(device, torch.float64)
     product, size = Hessian(objective), objective.layout.size
-    dense = _dense_hessian(objective)
+    dense = dense_hessian(objective)
     generator = torch.Generator().manual_seed(0)
     u, v = torch.randn(2, size, generator=generator, dtype=torch.float64).to(device)
     exact = product(v)
@@ -222,7 +213,7 @@ def _network_curvature(device: torch.device) -> Iterator[Error]:
     yield "product against differences of the gradient", difference.item(), 1e-7
     yield "asymmetry of the dense Hessian", (dense - dense.T).abs().max().item(), 1e-11
     yield "product against the dense Hessian", (exact - dense @ v).abs().max().item(), 1e-11
-    single = Hessian(_network(device, torch.float32))(v)
+    single = Hessian(network(device, torch.float32))(v)
     distance = torch.linalg.vector_norm(single - exact) / torch.linalg.vector_norm(exact)
     yield "product in single precision", distance.item(), 1e-4
     values = torch.linalg.eigvalsh(dense)
@@ -233,8 +224,8 @@ def _network_curvature(device: torch.device) -> Iterator[Error]:
 
 
 def _estimates(device: torch.device) -> Iterator[Error]:
-    objective = _network(device, torch.float64)
-    dense = _dense_hessian(objective).cpu()
+    objective = network(device, torch.float64)
+    dense = dense_hessian(objective).cpu()
     H, size = Hessian(objective), objective.layout.size
     found = hutchinson(H, size, probes=64, device=device)
     for name, estimate, value in (
@@ -260,22 +251,6 @@ def _estimates(device: torch.device) -> Iterator[Error]:
     parts = [torch.split(vectors[:, end] ** 2, mass.sizes.tolist()) for end in (-1, 0)]
     truth = np.array([[part.sum().item() for part in both] for both in parts])
     yield "mass of both ends' eigenvectors by block", float(np.abs(mass.masses - truth).max()), 1e-5
-
-
-def _dense_hessian(objective: ModelObjective) -> Tensor:
-    """Of the loss of one flat vector; not symmetrised, so that a wrong derivative shows.
-
-    By autograd: nested torch.func transforms (`torch.func.hessian`) give a wrong Hessian for LayerNorm in torch 2.13.
-    """
-    layout = objective.layout
-    (chunk,) = objective.chunks
-
-    def loss(flat: Tensor) -> Tensor:
-        return objective.loss(objective.outputs(layout.unflatten(flat), chunk), chunk).mean()
-
-    hessian = torch.autograd.functional.hessian(loss, layout.flatten(objective.weights))  # type: ignore[no-untyped-call]
-    assert isinstance(hessian, Tensor)
-    return hessian
 
 
 def _slope_of_the_gradient(objective: ModelObjective, v: Vector, step: float = 1e-5) -> Vector:

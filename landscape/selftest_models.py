@@ -17,7 +17,7 @@ import landscape as ls
 from landscape.exchange.csv_files import read_surface_csv, surface_csv
 from landscape.exchange.loss_landscape import loss_landscape_bytes, read_loss_landscape
 from landscape.grid import Axis, Grid
-from landscape.objective import Objective, gradient_at, loss_at
+from landscape.objective import ModelObjective, Objective, gradient_at, loss_at
 from landscape.parameters import content_hash, moved
 from landscape.surface.resume import compute_surface
 
@@ -104,3 +104,31 @@ def files(device: torch.device) -> Iterator[tuple[str, float, float]]:
             again = read(path, name="s").surface
             same = all(np.array_equal(again.values[name], surface.values[name]) for name in surface.values)
             yield f"a surface as {form} and back", float(not same), 0.0
+
+
+def network(device: torch.device, dtype: torch.dtype) -> ModelObjective:
+    """A classifier on random data, away from any minimum."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 3)).double()
+        x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
+    batch = (x.to(device, dtype), y.to(device))
+    return ModelObjective(
+        model.to(device, dtype), [batch], lambda z, t: nn.functional.cross_entropy(z, t, reduction="none")
+    )
+
+
+def dense_hessian(objective: ModelObjective) -> Tensor:
+    """Of the loss of one flat vector; not symmetrised, so that a wrong derivative shows.
+
+    By autograd: nested torch.func transforms (`torch.func.hessian`) give a wrong Hessian for LayerNorm in torch 2.13.
+    """
+    layout = objective.layout
+    (chunk,) = objective.chunks
+
+    def loss(flat: Tensor) -> Tensor:
+        return objective.loss(objective.outputs(layout.unflatten(flat), chunk), chunk).mean()
+
+    hessian = torch.autograd.functional.hessian(loss, layout.flatten(objective.weights))  # type: ignore[no-untyped-call]
+    assert isinstance(hessian, Tensor)
+    return hessian

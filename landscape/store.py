@@ -49,6 +49,7 @@ class Store(RecordsInStore, SpectraInStore, Shown):
     def __init__(self, path: Path, lock: files.WriterLock | None) -> None:
         self.path = path
         self._lock = lock
+        self._is_new = False  # made by this writer
         self._points = points.PointWriter(path)
 
     @classmethod
@@ -66,6 +67,9 @@ class Store(RecordsInStore, SpectraInStore, Shown):
     def write(cls, path: str | os.PathLike[str]) -> "Store":
         """Create a store, or open one to add to it. Held until `close`; use it as a context manager.
 
+        A store that was made here and has no measurement by the time an error leaves the block is taken away again:
+        what was refused leaves nothing behind.
+
         Raises:
             StoreLocked: another process is writing it.
             StoreError: it cannot be created, or what is there is no store.
@@ -75,13 +79,16 @@ class Store(RecordsInStore, SpectraInStore, Shown):
         lock = files.WriterLock(resolved)
         try:
             files.path_aside(resolved).unlink(missing_ok=True)  # of a writer that was killed
-            if not resolved.exists():
+            is_new = not resolved.exists()
+            if is_new:
                 with files.changed(resolved, create=True) as file:
                     file.attrs["format"], file.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
                     file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
                     file.attrs["versions"] = as_json(stored_versions())
             with files.opened(resolved):
-                return cls(resolved, lock)
+                store = cls(resolved, lock)
+            store._is_new = is_new
+            return store
         except BaseException:
             lock.release()
             raise
@@ -92,6 +99,8 @@ class Store(RecordsInStore, SpectraInStore, Shown):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and self._is_new:
+            files.remove_if_without_measurements(self.path)
         self.close()
 
     def _display(self) -> Display:

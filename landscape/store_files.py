@@ -64,6 +64,15 @@ def changed(path: Path, *, create: bool = False) -> Iterator[Any]:
     _replace(path, image.getbuffer())
 
 
+def remove_if_without_measurements(path: Path) -> None:
+    """Take away a store that holds checkpoints at most; only its writer may ask for it. One that is gone stays so."""
+    with contextlib.suppress(StoreError):
+        with opened(path) as file:
+            measured = any(len(group) for kind, group in file.items() if kind != "checkpoints")
+        if not measured:
+            path.unlink(missing_ok=True)
+
+
 def _replace(path: Path, content: memoryview) -> None:
     try:
         write_whole(path, content, aside=path_aside(path))

@@ -1,5 +1,6 @@
 """`landscape density`: the spectral density of the Hessian of one or several checkpoints, into the store."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,29 +63,32 @@ def density(
     coordinates = "relative" if relative else "raw"
     wanted: dict[str, Any] = {"steps": steps, "seed": seed, "block": block, "coordinates": coordinates}
     records: list[Density] = []
-    for checkpoint, record, objective, writer, held, centre in going_on(
+    going = going_on(
         objectives,
         store,
         "densities",
         dict(settings_of(**wanted)),
         lambda given, checkpoint: record_name(given, checkpoint, block, coordinates),
+        block=block,
         replace=replace,
-    ):
-        if held is not None and held.probes >= probes:
-            records.append(held)
-            continue
-        found = density_of(
-            objective,
-            name=record,
-            checkpoint=checkpoint,
-            probes=probes,
-            held=held,
-            keep=partial(writer.add_density, replace=replace),
-            centre=centre,
-            command=command_line(),
-            **wanted,
-        )
-        records.append(found)
+    )
+    with contextlib.closing(going):
+        for checkpoint, record, objective, writer, held, centre in going:
+            if held is not None and held.probes >= probes:
+                records.append(held)
+                continue
+            found = density_of(
+                objective,
+                name=record,
+                checkpoint=checkpoint,
+                probes=probes,
+                held=held,
+                keep=partial(writer.add_density, replace=replace),
+                centre=centre,
+                command=command_line(),
+                **wanted,
+            )
+            records.append(found)
     emit(as_json, {"store": str(store), "densities": [as_json_of(record) for record in records]}, _table(records))
 
 

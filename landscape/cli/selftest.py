@@ -28,7 +28,14 @@ def selftest(
     seconds = time.perf_counter() - started
     passed = all(check.passed for check in checks)
     rows = [
-        {"name": one.name, "error": one.error, "limit": one.limit, "passed": one.passed, "note": one.note}
+        {
+            "name": one.name,
+            "measure": one.measure,
+            "error": one.error,
+            "limit": one.limit,
+            "passed": one.passed,
+            "note": one.note,
+        }
         for one in checks
     ]
     emit(as_json, {"passed": passed, "seconds": seconds, "checks": rows}, _table(rows, seconds))

@@ -2,20 +2,18 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from landscape.cli import options
-from landscape.cli.measuring import cost_of, numbers, opened
+from landscape.cli.measuring import numbers, opened
 from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.sharpness_cost import say_cost
+from landscape.sharpness.names import family_of, is_settled, radius_text
 
-if TYPE_CHECKING:
-    from landscape.objective import Objective
-    from landscape.sharpness.plan import Step
+DID_NOT_SETTLE = 3
 
 
 def sharpness(
@@ -24,8 +22,8 @@ def sharpness(
     measures: Annotated[
         str,
         typer.Option(
-            help="all, or some of sam, average-case, worst-case, m-sharpness, keskar, pac-bayes, lpf, fisher-rao, "
-            "relative-flatness, ranking, llc."
+            help="all, or some of eigenvalues, trace, sam, average-case, worst-case, m-sharpness, keskar, pac-bayes, "
+            "lpf, fisher-rao, relative-flatness, ranking, llc."
         ),
     ] = "sam,average-case",
     block: Annotated[
@@ -39,17 +37,37 @@ def sharpness(
     relative_rho: Annotated[str, typer.Option(help="The same in coordinates relative to |w|.")] = "0.1,0.5,2",
     box_rho: Annotated[str, typer.Option(help="Radii of the worst case in the maximum norm.")] = "0.001",
     relative_box_rho: Annotated[str, typer.Option(help="The same relative to |w|.")] = "0.01",
+    eta: Annotated[
+        float, typer.Option(help="Relative steps and searches go by |w| + eta; above 0 they are not scale-invariant.")
+    ] = 0.0,
     sigma: Annotated[str, typer.Option(help="Standard deviations of Gaussian noise.")] = "0.005,0.01",
     relative_sigma: Annotated[str, typer.Option(help="The same relative to |w|.")] = "0.05,0.1",
-    pairs: Annotated[int, typer.Option(help="Antithetic pairs of noise for each sigma.")] = 20,
+    pairs: Annotated[int, typer.Option(help="Antithetic pairs of noise for each sigma, half as many for a tau.")] = 20,
     steps: Annotated[int, typer.Option(min=1, help="Gradients of one ascent to the worst case.")] = 20,
     restarts: Annotated[int, typer.Option(min=1, help="Starts of that ascent.")] = 2,
     m: Annotated[int, typer.Option(min=1, help="Units of a batch of m-sharpness.")] = 256,
-    tau: Annotated[float, typer.Option(help="Rise of the loss that PAC-Bayes flatness allows.")] = 0.1,
-    table: Annotated[str | None, typer.Option(help="Tensor of relative flatness; the largest by default.")] = None,
+    batches: Annotated[int, typer.Option(min=0, help="Batches of m-sharpness; 0 takes all that are full.")] = 8,
+    epsilon: Annotated[str, typer.Option(help="Half sizes of Keskar's box, relative to |w| + 1.")] = "0.001",
+    iterations: Annotated[int, typer.Option(min=1, help="Of L-BFGS-B in Keskar's box.")] = 10,
+    tau: Annotated[str, typer.Option(help="Rises of the loss that PAC-Bayes flatness allows.")] = "0.1",
+    table: Annotated[
+        str | None,
+        typer.Option(help="Tensor of relative flatness; by default the largest, in a block the largest there."),
+    ] = None,
+    probes: Annotated[int, typer.Option(min=2, help="Random probes of relative flatness.")] = 20,
+    trace_probes: Annotated[int, typer.Option(min=2, help="Random probes of trace and Frobenius norm.")] = 32,
+    tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-3,
+    max_products: Annotated[int, typer.Option(min=1, help="Products at most for the eigenvalues of a block.")] = 300,
     metrics: Annotated[str, typer.Option(help="Metrics of ranking sharpness.")] = "ndcg@10,hr@10",
+    ranking_pairs: Annotated[int, typer.Option(min=2, help="Antithetic pairs of noise for each sigma there.")] = 5,
     chains: Annotated[int, typer.Option(min=2, help="Chains of the LLC.")] = 4,
-    draws: Annotated[int, typer.Option(min=2, help="Draws of each chain, after as many of burn-in.")] = 100,
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each chain.")] = 100,
+    burn_in: Annotated[int | None, typer.Option(min=0, help="Draws before those; as many by default.")] = None,
+    llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-6,
+    gamma: Annotated[float, typer.Option(help="Strength of their pull to the checkpoint.")] = 100.0,
+    llc_batch: Annotated[
+        int | None, typer.Option(min=1, help="Units of a random batch a draw; all by default.")
+    ] = None,
     users: options.Users = None,
     loss: options.Loss = None,
     split: Annotated[
@@ -70,15 +88,18 @@ def sharpness(
 ) -> None:
     """Measure sharpness, each raw value beside a scale-invariant one, with errors, "lower bound" and cost.
 
-    What the store holds already with the same settings is not measured again; an interrupted call goes on. With
-    eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 and lambda_1 / lambda_5 are added.
-    --replace takes the place of this name's record alone; nothing else in the store is touched.
+    What the store holds already with the same settings is not measured again, be it in this record or in those of
+    landscape curvature and trace; an interrupted call goes on. With eigenvalues of the same checkpoint and objective in
+    the store, lambda_max ||w||^2 and lambda_1 / lambda_5 are always added. Exit code 3 if an eigenvalue did not
+    converge; it is kept, and named. --replace takes the place of this name's record alone; nothing else in the store
+    is touched.
 
     Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --measures all --users 2048
     """
     from landscape.errors import InvalidArgument
-    from landscape.sharpness.plan import WHOLE, SharpnessSettings, sharpness_plan
-    from landscape.sharpness.resume import compute_sharpness, without_ranking
+    from landscape.sharpness.plan import sharpness_plan
+    from landscape.sharpness.resume import compute_sharpness, possible_steps
+    from landscape.sharpness.settings import WHOLE, SharpnessSettings
 
     splits = [part.strip() for part in split.split(",") if part.strip()]
     if not splits or len(set(splits)) != len(splits):
@@ -88,18 +109,30 @@ def sharpness(
         relative_rhos=numbers(relative_rho, "--relative-rho"),
         box_rhos=numbers(box_rho, "--box-rho"),
         relative_box_rhos=numbers(relative_box_rho, "--relative-box-rho"),
+        eta=eta,
         sigmas=numbers(sigma, "--sigma"),
         relative_sigmas=numbers(relative_sigma, "--relative-sigma"),
         pairs=pairs,
         steps=steps,
         restarts=restarts,
         m=m,
-        tau=tau,
+        batches=batches or None,
+        epsilons=numbers(epsilon, "--epsilon"),
+        iterations=iterations,
+        taus=numbers(tau, "--tau"),
         table=table,
+        probes=probes,
+        trace_probes=trace_probes,
+        tolerance=tolerance,
+        max_products=max_products,
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
+        ranking_pairs=ranking_pairs,
         chains=chains,
         draws=draws,
-        burn_in=draws,
+        burn_in=draws if burn_in is None else burn_in,
+        llc_epsilon=llc_epsilon,
+        gamma=gamma,
+        llc_batch=llc_batch,
         seed=seed,
     )
     wanted = [part.strip() for part in measures.split(",") if part.strip()]
@@ -114,16 +147,24 @@ def sharpness(
         )
     )
     if dry_run:
-        _say_cost(objectives, planned, settings.metrics, store, as_json)
+        say_cost(objectives, planned, settings.metrics, store, as_json)
         return
     reports = []
     for checkpoint, record, objective in objectives:
-        possible = without_ranking(objective, planned) if "all" in wanted else planned
+        possible = possible_steps(objective, planned) if "all" in wanted else planned
         place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
         command = " ".join(["landscape", *sys.argv[1:]])
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
+    asked = {name for step in planned for name, _ in step.expected}
+    open_ones = [
+        f"{report.name}: {f'{family_of(measure)} {radius_text(measure)}'.strip()}: {measure.note}"
+        for report in reports
+        for measure in report.measures
+        if measure.measure in asked and not is_settled(measure)
+    ]
     payload = {
         "store": str(store),
+        "converged": not open_ones,
         "sharpness": [
             {
                 "name": report.name,
@@ -136,48 +177,7 @@ def sharpness(
     from landscape.cli.sharpness_table import tables
 
     emit(as_json, payload, None if as_json else tables(reports))
-
-
-def _say_cost(
-    objectives: "Iterator[tuple[str, str, Objective]]",
-    steps: "Sequence[Step]",
-    metrics: Sequence[str],
-    path: Path,
-    as_json: bool,
-) -> None:
-    """For each objective and family of measures what is left to be done, priced by one loss, gradient and ranking."""
-    from landscape.objective import gradient_at, loss_at
-    from landscape.sharpness.resume import held_measures, without_ranking
-
-    listed, lines = [], []
-    for checkpoint, record, objective in objectives:
-        held = held_measures(path, objective, name=record, checkpoint_name=checkpoint)
-        left = [step for step in without_ranking(objective, steps) if not step.is_held(held)]
-        cost = cost_of(partial(loss_at, objective, objective.weights))
-        gradient = cost_of(partial(gradient_at, objective, objective.weights))
-        ranking = 0.0
-        if any(step.rankings for step in left):
-            ranking = cost_of(partial(objective.metrics, objective.weights, metrics))["seconds_a_step"]
-        rows = []
-        for family in dict.fromkeys(step.family for step in left):
-            own = [step for step in left if step.family == family]
-            row = {
-                key: round(sum(getattr(step, key) for step in own))
-                for key in ("losses", "gradients", "products", "rankings")
-            }
-            seconds = row["losses"] * cost["seconds_a_step"]
-            seconds += (row["gradients"] + 3 * row["products"]) * gradient["seconds_a_step"] + row["rankings"] * ranking
-            rows.append({"measure": family, **row, "seconds": seconds})
-        total = {key: sum(row[key] for row in rows) for key in ("losses", "gradients", "products", "seconds")}
-        step = {"seconds_a_gradient": gradient["seconds_a_step"], "memory_mib": gradient["memory_mib"]}
-        listed.append({"checkpoint": checkpoint, "name": record, **total, **cost, **step, "measures": rows})
-        lines.append(f"{record}: about {total['seconds']:.0f} s, {gradient['memory_mib']:.0f} MiB")
-        lines += [
-            f"  {row['measure']}: "
-            + ", ".join(f"{row[key]} {key}" for key in ("losses", "gradients", "products", "rankings") if row[key])
-            + f", about {row['seconds']:.0f} s"
-            for row in rows
-        ]
-        if len(left) < len(steps):
-            lines.append(f"  {len(steps) - len(left)} of {len(steps)} steps are in the store already")
-    emit(as_json, {"dry_run": listed}, "\n".join(lines))
+    if open_ones:
+        if not as_json:
+            typer.echo("\n".join(open_ones))
+        raise typer.Exit(DID_NOT_SETTLE)

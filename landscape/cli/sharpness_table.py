@@ -7,6 +7,7 @@ from typing import Any
 from landscape.records import SharpnessMeasure, SharpnessReport
 from landscape.sharpness.names import (
     OVER,
+    PLAIN_NOTES,
     family_of,
     is_invariant,
     is_lower_bound,
@@ -94,7 +95,7 @@ def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
     told = set()
     for measure in measures:
         note = measure.note.removeprefix("lower bound").removeprefix("; ")
-        if note and "lower bound" not in note and note != "one ascent step of the loss":
+        if note and "lower bound" not in note and note not in PLAIN_NOTES:
             line = f"{_family(measure)} {radius_text(measure)}: {note}"
             if line not in told:
                 told.add(line)

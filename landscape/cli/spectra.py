@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +27,27 @@ def going_on(
     settings: dict[str, Any],
     named: Callable[[str, str], str],
     *,
+    block: str | None = None,
     replace: bool,
-) -> Iterator[tuple[str, str, "Objective", Any, Any, "LossValue"]]:
+) -> Generator[tuple[str, str, "Objective", Any, Any, "LossValue"], None, None]:
     """For each target: checkpoint, record's name, objective, open store, what it holds to go on with, loss at w.
 
-    The checkpoint is in the store by then, and measurements that would be refused have been refused.
+    The checkpoint is in the store by then, and measurements that would be refused have been refused. Close it when a
+    target fails, as `contextlib.closing` does: a store that was made for it is then taken away.
+
+    Raises:
+        InvalidArgument: no such block.
+        StoreMismatch: the record would be refused.
     """
+    from landscape.blocks import mask_of
     from landscape.describe import checkpoint_record, provenance
     from landscape.objective import check_frozen
     from landscape.store import Store
 
     for checkpoint, given, objective in objectives:
         record = named(given, checkpoint)
+        if block is not None:
+            mask_of(objective.layout, block)
         centre, described = check_frozen(objective), checkpoint_record(objective, checkpoint)
         with Store.write(store) as writer:
             held = writer.spectrum_to_extend(kind, record, described, provenance(objective), settings, replace=replace)

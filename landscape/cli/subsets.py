@@ -1,5 +1,6 @@
 """`landscape subsets`: both ends of the Hessian's spectrum on random subsets of the data, into the store."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,21 +67,21 @@ def subsets(
         return objective
 
     records: list[Subsets] = []
-    for checkpoint, record, _, writer, held, _ in going_on(
-        objectives, store, "subsets", dict(asked), lambda given, _: given, replace=replace
-    ):
-        found = subsets_of(
-            partial(objective_on, of_name[checkpoint]),
-            wanted,
-            name=record,
-            checkpoint=checkpoint,
-            tolerance=tolerance,
-            max_products=max_products,
-            held=held,
-            keep=partial(writer.add_subsets, replace=replace),
-            command=command_line(),
-        )
-        records.append(found)
+    going = going_on(objectives, store, "subsets", dict(asked), lambda given, _: given, replace=replace)
+    with contextlib.closing(going):
+        for checkpoint, record, _, writer, held, _ in going:
+            found = subsets_of(
+                partial(objective_on, of_name[checkpoint]),
+                wanted,
+                name=record,
+                checkpoint=checkpoint,
+                tolerance=tolerance,
+                max_products=max_products,
+                held=held,
+                keep=partial(writer.add_subsets, replace=replace),
+                command=command_line(),
+            )
+            records.append(found)
     settled = all(found.converged.all() for found in records)
     payload = {"store": str(store), "converged": settled, "subsets": [_as_json(found) for found in records]}
     emit(as_json, payload, _table(records))

@@ -1,5 +1,6 @@
 """`landscape trace`: trace and Frobenius norm of the Hessian of one or several checkpoints, into the store."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,27 +61,30 @@ def trace(
 
     wanted: dict[str, Any] = {"method": method, "probes": probes, "seed": seed, "block": block, "relative": relative}
     records: list[Trace] = []
-    for checkpoint, record, objective, writer, held, centre in going_on(
+    going = going_on(
         objectives,
         store,
         "traces",
         dict(settings_of(**wanted)),
         lambda given, checkpoint: record_name(given, checkpoint, block),
+        block=block,
         replace=replace,
-    ):
-        there = held if held is not None and (method == "hutch++" or held.probes >= probes) else None
-        if there is None:
-            there = trace_of(
-                objective,
-                name=record,
-                checkpoint=checkpoint,
-                held=held,
-                centre=centre,
-                command=command_line(),
-                **wanted,
-            )
-            writer.add_trace(there, replace=replace)
-        records.append(there)
+    )
+    with contextlib.closing(going):
+        for checkpoint, record, objective, writer, held, centre in going:
+            there = held if held is not None and (method == "hutch++" or held.probes >= probes) else None
+            if there is None:
+                there = trace_of(
+                    objective,
+                    name=record,
+                    checkpoint=checkpoint,
+                    held=held,
+                    centre=centre,
+                    command=command_line(),
+                    **wanted,
+                )
+                writer.add_trace(there, replace=replace)
+            records.append(there)
     payload = {
         "store": str(store),
         "traces": [_as_json(record) for record in records],

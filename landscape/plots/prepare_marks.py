@@ -71,6 +71,11 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     chosen: list[SharpnessReport] = [store.sharpness(name) for name in names or store.names("sharpness")]
     if not chosen:
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
+    return sharpness_of(store, chosen)
+
+
+def sharpness_of(store: Store, chosen: Sequence[SharpnessReport]) -> MarksData:
+    """The same for reports at hand; the store tells which checkpoints belong together."""
     labels = distinct_labels([report.checkpoint for report in chosen], [report.name for report in chosen])
     looks = looks_of(store, [report.checkpoint for report in chosen])
     titles = list(dict.fromkeys(_title(measure) for report in chosen for measure in report.measures))
@@ -84,7 +89,7 @@ def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     if any(measure.standard_error is not None for measure in every):
         notes.append("bars: 95 % intervals")
     if any("residual" in measure.setting for measure in every):
-        notes.append("of λmax × ‖w‖²: residuals")
+        notes.append("of λ: residuals")
     remarks: dict[str, dict[str, None]] = {}
     for measure in every:
         if measure.note:

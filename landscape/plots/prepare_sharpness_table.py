@@ -13,7 +13,15 @@ from landscape.plots.figure_data import Marks, MarksPanel, RowsData
 from landscape.plots.prepare_marks import aside, distinct_labels, looks_of, reach_of
 from landscape.plots.scale import scale_of, short
 from landscape.records import SharpnessMeasure, SharpnessReport
-from landscape.sharpness.names import family_of, is_invariant, is_lower_bound, quantity_of, radius_of, radius_text
+from landscape.sharpness.names import (
+    family_of,
+    is_invariant,
+    is_lower_bound,
+    is_plain,
+    quantity_of,
+    radius_of,
+    radius_text,
+)
 from landscape.store import Store
 
 HEADINGS = ("raw", "scale-invariant")
@@ -57,7 +65,7 @@ def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData
     lost = sum(not np.isfinite(m.value) for m in every)
     if lost:
         notes.append(f"{lost} values not finite, not drawn")
-    notes += list(dict.fromkeys(f"{family_of(m)}: {m.note}" for m in every if m.note and not _is_plain(m)))[:3]
+    notes += list(dict.fromkeys(f"{family_of(m)}: {m.note}" for m in every if m.note and not is_plain(m)))[:3]
     return RowsData(tuple(columns), tuple(labels), tuple(notes))
 
 
@@ -109,10 +117,5 @@ def _ratios(groups: Sequence[Sequence[SharpnessMeasure]], rows: Sequence[str]) -
 
 
 def _row(measure: SharpnessMeasure) -> str:
-    radius = radius_text(measure).removesuffix(" |w|")
+    radius = radius_text(measure).removesuffix("|w|")
     return f"{family_of(measure)} {radius}".strip()
-
-
-def _is_plain(measure: SharpnessMeasure) -> bool:
-    """Whether a note says no more than how the measure is taken."""
-    return is_lower_bound(measure) or measure.note == "one ascent step of the loss"

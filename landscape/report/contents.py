@@ -8,11 +8,13 @@ import numpy as np
 
 from landscape.plots import plotly_figures, prepare
 from landscape.plots.figure_data import Floats, MarksData, Panel, SurfacesData
+from landscape.plots.prepare_marks import sharpness_of
 from landscape.plots.prepare_studies import training_of
 from landscape.plots.scale import short
-from landscape.records import Direction, Provenance, Status, Surface, Table
+from landscape.records import Direction, Provenance, SharpnessReport, Status, Surface, Table
 from landscape.report.parts import Card, Evidence, Report, Section, SortableTable
 from landscape.report.verdict import told_measure, verdict
+from landscape.sharpness.spectral import identity_of, stored_measures
 from landscape.store import Store
 
 MOST_POINTS = 101  # a side of a surface as drawn; more is thinned out
@@ -184,10 +186,12 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
 
 
 def _sharpness(store: Store) -> Iterator[Section]:
-    reports = [store.sharpness(name) for name in store.names("sharpness")]
+    """All measures but those that the sections on curvature and trace show already."""
+    reports = [_without_repeats(store, store.sharpness(name)) for name in store.names("sharpness")]
+    reports = [report for report in reports if report.measures]
     if not reports:
         return
-    data = prepare.prepare_sharpness(store)
+    data = sharpness_of(store, reports)
     rows = tuple(
         (report.name, told_measure(m), float(m.value), m.standard_error, int(m.cost), m.note)
         for report in reports
@@ -202,6 +206,12 @@ def _sharpness(store: Store) -> Iterator[Section]:
         data.notes,
         shared_first(_evidence(report.name, report.provenance) for report in reports),
     )
+
+
+def _without_repeats(store: Store, report: SharpnessReport) -> SharpnessReport:
+    weights = store.checkpoint(report.checkpoint).hash
+    shown = {identity_of(measure) for measure in stored_measures(store, weights, report.provenance)}
+    return replace(report, measures=tuple(m for m in report.measures if identity_of(m) not in shown))
 
 
 def _training(store: Store) -> Iterator[Section]:

@@ -14,10 +14,15 @@ import numpy as np
 from landscape.errors import InvalidArgument
 from landscape.records import Checkpoint, SharpnessMeasure, Table
 from landscape.report.parts import Finding
-from landscape.sharpness.names import family_of, is_invariant, radius_text
+from landscape.sharpness.names import family_of, is_invariant, is_settled, radius_text
+from landscape.sharpness.spectral import ends_of, from_trace
 from landscape.store import Store
 
-NO_SHARPNESS = ("pac_bayes_sigma", "lambda_ratio")  # the inverse of another measure, and a shape
+NO_SHARPNESS = (  # the inverse of another measure, a shape, and how far from convex, which larger is not sharper
+    "pac_bayes_sigma",
+    "lambda_ratio",
+    "lambda_min",
+)
 DROP = "drop of "
 HEADLINES = 2  # metrics told where a table does not say which matter
 
@@ -81,28 +86,26 @@ def _groups(checkpoints: Mapping[str, Checkpoint]) -> dict[str, list[str]]:
 
 
 def _values(store: Store) -> dict[str, dict[str, float]]:
-    """For each measure, larger being sharper, its value for each checkpoint."""
+    """For each measure, larger being sharper, its value for each checkpoint: one, whichever records have it."""
     values: dict[str, dict[str, float]] = {}
-    for name in store.names("curvature"):
-        pairs = store.eigenpairs(name)
-        if "lambda_max" in pairs.labels and pairs.settings.get("block") is None:
-            k = pairs.labels.index("lambda_max")
-            if pairs.converged[k]:
-                _keep(values, "λmax (raw)", pairs, float(pairs.values[k]))
     for name in store.names("sharpness"):
         report = store.sharpness(name)
-        for measure in report.measures:
-            if measure.measure not in NO_SHARPNESS:
-                _keep(values, told_measure(measure), report, float(measure.value))
+        _keep_all(values, report, report.measures)
+    for name in store.names("curvature"):
+        pairs = store.eigenpairs(name)
+        if pairs.settings.get("block") is None:
+            _keep_all(values, pairs, ends_of(pairs))
     for name in store.names("traces"):
         trace = store.trace(name)
-        for quantity, block, coordinates, (value, _) in zip(
-            trace.quantities, trace.blocks, trace.coordinates, trace.estimates, strict=True
-        ):
-            if block == "all" and trace.settings.get("block") is None:
-                kind = "raw" if coordinates == "raw" else "invariant"
-                _keep(values, f"{quantity.replace('_', ' ')} ({kind})", trace, value)
+        if trace.settings.get("block") is None:
+            _keep_all(values, trace, from_trace(trace))
     return values
+
+
+def _keep_all(values: dict[str, dict[str, float]], record: Any, measures: Sequence[SharpnessMeasure]) -> None:
+    for measure in measures:
+        if measure.measure not in NO_SHARPNESS and is_settled(measure):
+            _keep(values, told_measure(measure), record, float(measure.value))
 
 
 def _keep(values: dict[str, dict[str, float]], label: str, record: Any, value: float) -> None:

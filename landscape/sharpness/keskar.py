@@ -16,6 +16,7 @@ from scipy.optimize import Bounds, minimize
 
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective, gradient_at, loss_at
+from landscape.parameters import Params
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.perturbation import check_radii, displaced, scale_of
 
@@ -44,6 +45,18 @@ def keskar_sharpness(
     Raises:
         InvalidArgument: an option outside what it may be.
     """
+    return highest_point(objective, epsilon, block=block, iterations=iterations, seed=seed)[0]
+
+
+def highest_point(
+    objective: Objective,
+    epsilon: float = 1e-3,
+    *,
+    block: str | None = None,
+    iterations: int = 10,
+    seed: int = 0,
+) -> tuple[SharpnessMeasure, Params]:
+    """The measure of `keskar_sharpness` and the weights of the largest loss met; w itself where nothing lies higher."""
     check_radii((epsilon,), "epsilon")
     if iterations < 1:
         raise InvalidArgument(f"expected at least 1 iteration, got {iterations}")
@@ -52,18 +65,21 @@ def keskar_sharpness(
     size = torch.linalg.vector_norm(half).item() or 1.0  # half the box's diagonal: the unit of length below
     centre = loss_at(objective, objective.weights).value
     best, spent, lost = centre, 0, 0
+    highest: Params = objective.weights
 
     def climb(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        nonlocal best, spent, lost
+        nonlocal best, spent, lost, highest
         d = torch.zeros_like(half)
         d[moving] = size * torch.from_numpy(x).to(half)
-        loss, g = gradient_at(objective, displaced(objective, d))
+        there = displaced(objective, d)
+        loss, g = gradient_at(objective, there)
         spent += 1
         slope = size * g[moving].cpu().numpy()
         if not (np.isfinite(loss) and np.isfinite(slope).all()):
             lost += 1
             return -1e300, np.zeros_like(x)
-        best = max(best, loss)
+        if loss > best:
+            best, highest = loss, there
         return loss, slope
 
     if epsilon > 0:
@@ -80,4 +96,5 @@ def keskar_sharpness(
     note = "lower bound" + (f"; {lost} points of the search were not finite" if lost else "")
     setting = {"epsilon": float(epsilon), "iterations": iterations, "seed": seed}
     place = {} if block is None else {"block": block}
-    return SharpnessMeasure("keskar", {**setting, **place}, 100 * (best - centre) / (1 + centre), None, spent, note)
+    value = 100 * (best - centre) / (1 + centre)
+    return SharpnessMeasure("keskar", {**setting, **place}, value, None, spent, note), highest

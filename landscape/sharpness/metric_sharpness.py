@@ -4,8 +4,10 @@ Letters: w the checkpoint, T a diagonal scale, d a move of the weights, q_u(w) t
 
     drop = mean over units of q_u(w) - q_u(w + d)
 
-The moves are those of the loss's own measures: SAM's step on the frozen loss, and Gaussian noise in antithetic pairs.
-What the loss rises by in nats need not be what users see; this says it in the metric they see. Standard errors are over
+The moves are those of the loss's own measures: SAM's step on the frozen loss, Gaussian noise in antithetic pairs, and
+(in `metric_worst_case`) the worst points that searches find. m-sharpness has no such point: each of its batches moves
+the weights elsewhere, while a metric is of all units at one set of weights; SAM's step is its case of one batch. What
+the loss rises by in nats need not be what users see; this says it in the metric they see. Standard errors are over
 paired units: the same users before and after. Under noise, units and draws both vary, and both count.
 """
 
@@ -50,12 +52,12 @@ def sam_metric_drop(
         NonFiniteLoss: no finite gradient at w, or metrics that cannot be taken after the step.
     """
     check_radii(tuple(rhos), "rho")
-    before = _metrics(objective, objective.weights, metrics)
+    before = metrics_at(objective, objective.weights, metrics)
     step, climbs = ascent_step(objective, scale_of(objective, scale, eta=eta, block=block))
     unit = objective.layout.unflatten(step)
     measures = []
     for rho in rhos:
-        after = _metrics(objective, moved(objective.weights, [(rho, unit)]), metrics)
+        after = metrics_at(objective, moved(objective.weights, [(rho, unit)]), metrics)
         for name in metrics:
             value, error = paired_mean((before[name] - after[name])[None, :])
             setting = setting_of({"rho": float(rho)}, scale, eta=eta, block=block, metric=name)
@@ -92,12 +94,12 @@ def average_metric_drop(
         raise InvalidArgument(f"expected at least 2 antithetic pairs, for a standard error, got {pairs}")
     check_radii(tuple(sigmas), "sigma")
     stretch = scale_of(objective, scale, block=block)
-    before = _metrics(objective, objective.weights, metrics)
+    before = metrics_at(objective, objective.weights, metrics)
     drops: dict[tuple[float, str], list[Grid]] = {(sigma, name): [] for sigma in sigmas for name in metrics}
     for z in noise(stretch, pairs, seed):
         direction = objective.layout.unflatten(stretch * z)
         for sigma in sigmas:
-            ends = [_metrics(objective, moved(objective.weights, [(s, direction)]), metrics) for s in (sigma, -sigma)]
+            ends = [metrics_at(objective, moved(objective.weights, [(s, direction)]), metrics) for s in (sigma, -sigma)]
             for name in metrics:
                 drops[sigma, name].append(before[name] - (ends[0][name] + ends[1][name]) / 2)
     measures = []
@@ -132,6 +134,7 @@ def paired_mean(differences: Grid) -> tuple[float, float]:
     return mean, float(np.sqrt(max(variance, s2 / (units * draws))))
 
 
-def _metrics(objective: Objective, params: Params, names: Sequence[str]) -> dict[str, Grid]:
+def metrics_at(objective: Objective, params: Params, names: Sequence[str]) -> dict[str, Grid]:
+    """Each metric unit by unit, float64. One pass of the metrics."""
     found: dict[str, torch.Tensor] = objective.metrics(params, names)
     return {name: found[name].double().cpu().numpy() for name in names}

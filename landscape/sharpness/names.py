@@ -26,6 +26,9 @@ SILENT = (  # settings that do not make another measure, or only for who compute
     "k",
     "table",
     "eta",
+    "tolerance",
+    "max_products",
+    "method",
 )
 OVER = {  # what a standard error is over
     "average_case": "noise",
@@ -37,6 +40,10 @@ OVER = {  # what a standard error is over
     "relative_flatness": "probes",
     "sam_drop": "units",
     "average_drop": "units and noise",
+    "worst_case_drop": "units",
+    "keskar_drop": "units",
+    "trace": "probes",
+    "frobenius_norm": "probes",
     "llc": "chains",
 }
 
@@ -50,7 +57,18 @@ class Kind:
     invariant: bool | None = None  # None: by its setting `scale`
 
 
+PLAIN_NOTES = ("one ascent step of the loss", "at the worst point found for the loss")  # how it is taken, no more
+UNSETTLED = "did not converge"
+
 KINDS = {
+    "lambda_max": Kind("λmax", "λ", invariant=False),
+    "lambda_min": Kind("λmin", "λ", invariant=False),
+    "lambda_max_norm_squared": Kind(
+        "λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False
+    ),  # stays only where all are scaled alike
+    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # the same
+    "trace": Kind("trace", "tr H"),
+    "frobenius_norm": Kind("Frobenius norm", "‖H‖F"),
     "sam": Kind("SAM", "rise of the loss"),
     "worst_case": Kind("worst case", "rise of the loss"),
     "m_sharpness": Kind("m-sharpness", "rise of the loss"),
@@ -61,12 +79,10 @@ KINDS = {
     "lpf": Kind("LPF", "smoothed loss"),
     "fisher_rao": Kind("Fisher-Rao", "w·Gw", invariant=True),
     "relative_flatness": Kind("relative flatness", "⟨w, w⟩ tr H", invariant=True),
-    "lambda_max_norm_squared": Kind(
-        "λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False
-    ),  # stays only where all are scaled alike
-    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # the same
     "sam_drop": Kind("SAM", "drop of the metric"),
     "average_drop": Kind("average case", "drop of the metric"),
+    "worst_case_drop": Kind("worst case", "drop of the metric"),
+    "keskar_drop": Kind("Keskar", "drop of the metric", invariant=False),
     "llc": Kind("LLC", "learning coefficient", invariant=False),
 }
 
@@ -84,14 +100,26 @@ def quantity_of(measure: SharpnessMeasure) -> str:
 
 
 def is_invariant(measure: SharpnessMeasure) -> bool:
-    """Whether the value stays where weights are re-scaled and the function is kept."""
+    """Whether the value stays where weights are re-scaled and the function is kept; |w| + eta does not."""
     invariant = kind_of(measure).invariant
-    return measure.setting.get("scale") == "relative" if invariant is None else invariant
+    if invariant is not None:
+        return invariant
+    return measure.setting.get("scale") == "relative" and not measure.setting.get("eta")
 
 
 def is_lower_bound(measure: SharpnessMeasure) -> bool:
     """Whether the true value may be larger: a search's best, or one step's."""
     return "lower bound" in measure.note
+
+
+def is_settled(measure: SharpnessMeasure) -> bool:
+    """Whether the eigenvalues it is made of reached their tolerance; true of whatever is made of none."""
+    return UNSETTLED not in measure.note
+
+
+def is_plain(measure: SharpnessMeasure) -> bool:
+    """Whether the note says no more than how the measure is taken."""
+    return is_lower_bound(measure) or measure.note in PLAIN_NOTES
 
 
 def radius_of(measure: SharpnessMeasure) -> str | None:
@@ -103,7 +131,7 @@ def family_of(measure: SharpnessMeasure) -> str:
     """The measure with those settings that make it another one, but neither its radius nor its scale."""
     setting = measure.setting
     extra = []
-    if measure.measure == "worst_case":
+    if measure.measure in ("worst_case", "worst_case_drop"):
         extra.append("ℓ∞" if setting.get("p") == "inf" else "ℓ2")
     if measure.measure == "m_sharpness":
         extra.append(str(setting.get("form")))
@@ -118,10 +146,12 @@ def family_of(measure: SharpnessMeasure) -> str:
 
 
 def radius_text(measure: SharpnessMeasure) -> str:
-    """ "ρ .1", "σ .05 |w|"; empty where there is no radius."""
+    """ "ρ .1", "σ .05 |w|", "|w|" of what is relative without a radius; empty where there is neither."""
     radius = radius_of(measure)
+    eta = measure.setting.get("eta")
+    size = "|w|" if not eta else f"(|w| + {eta:g})"
+    of = size if measure.setting.get("scale") == "relative" else ""
     if radius is None:
-        return ""
+        return of
     letter = {"rho": "ρ", "sigma": "σ", "epsilon": "ε", "tau": "τ"}.get(radius, radius)
-    of = " |w|" if measure.setting.get("scale") == "relative" else ""
-    return f"{letter} {measure.setting[radius]:g}{of}"
+    return f"{letter} {measure.setting[radius]:g} {of}".strip()

@@ -4,103 +4,31 @@ A step of the plan is what is taken in one call: a measure at a scale and a bloc
 settings its numbers will carry, so that a report which has them already is not asked for them again.
 """
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective
-from landscape.records import SharpnessMeasure
 from landscape.sharpness.average_case import average_case_sharpness, smoothed_loss
 from landscape.sharpness.fisher_rao import fisher_rao_norm
-from landscape.sharpness.flatness import TAU, pac_bayes_flatness
+from landscape.sharpness.flatness import pac_bayes_flatness
 from landscape.sharpness.keskar import keskar_sharpness
 from landscape.sharpness.llc import local_learning_coefficient
 from landscape.sharpness.m_sharpness import m_sharpness
 from landscape.sharpness.metric_sharpness import average_metric_drop, sam_metric_drop
+from landscape.sharpness.metric_worst_case import keskar_metric_drop, worst_case_metric_drop
 from landscape.sharpness.perturbation import Scale
 from landscape.sharpness.relative_flatness import relative_flatness
 from landscape.sharpness.sam_step import sam_sharpness
+from landscape.sharpness.settings import SCALES, SharpnessSettings
+from landscape.sharpness.spectra_measured import measured_ends, measured_traces
+from landscape.sharpness.spectral import ENDS, TRACES
+from landscape.sharpness.step import Step
 from landscape.sharpness.worst_case import worst_case_sharpness
 
-SCALES: tuple[Scale, Scale] = ("absolute", "relative")
-WHOLE = "whole"  # the block of all weights
-GRADIENT = 3.5  # a gradient in losses, for prices
-PRODUCT = 11.0  # a Hessian-vector product in losses
-RANKING = 4.0  # a pass of the metrics
 TRIES = 5  # sigmas PAC-Bayes flatness tries on trained networks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharpnessSettings:
-    """Radii and sizes of every measure. Pairs of tuples belong together: absolute first, relative to |w| second."""
-
-    rhos: tuple[float, ...] = (0.01, 0.1, 1.0)
-    relative_rhos: tuple[float, ...] = (0.1, 0.5, 2.0)  # .5 to 2 is what ASAM trains with (Kwon et al. 2021)
-    box_rhos: tuple[float, ...] = (0.001,)  # of the worst case in the maximum norm
-    relative_box_rhos: tuple[float, ...] = (0.01,)
-    sigmas: tuple[float, ...] = (0.005, 0.01)
-    relative_sigmas: tuple[float, ...] = (0.05, 0.1)
-    pairs: int = 20
-    steps: int = 20  # gradients of an ascent
-    restarts: int = 2
-    m: int = 256
-    batches: int | None = 8
-    epsilon: float = 1e-3  # Keskar's box
-    tau: float = TAU
-    table: str | None = None  # of relative flatness; the largest by default
-    probes: int = 20
-    metrics: tuple[str, ...] = ("ndcg@10", "hr@10")
-    ranking_pairs: int = 5
-    chains: int = 4
-    draws: int = 100
-    burn_in: int = 100
-    llc_epsilon: float = 1e-6
-    gamma: float = 100.0
-    seed: int = 0
-
-    def radii(self, scale: Scale) -> tuple[float, ...]:
-        """Of steps and balls in the Euclidean norm."""
-        return self.rhos if scale == "absolute" else self.relative_rhos
-
-    def box_radii(self, scale: Scale) -> tuple[float, ...]:
-        """Of balls in the maximum norm."""
-        return self.box_rhos if scale == "absolute" else self.relative_box_rhos
-
-    def deviations(self, scale: Scale) -> tuple[float, ...]:
-        """Of noise."""
-        return self.sigmas if scale == "absolute" else self.relative_sigmas
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One call: what it measures, what its numbers will be called, and about what it costs."""
-
-    family: str
-    expected: tuple[tuple[str, Mapping[str, Any]], ...]  # measure and the settings that identify it, a number each
-    call: Callable[[Objective], Sequence[SharpnessMeasure]]
-    losses: float = 0
-    gradients: float = 0
-    products: float = 0
-    rankings: float = 0
-
-    @property
-    def price(self) -> float:
-        """The whole cost in losses, roughly."""
-        return self.losses + GRADIENT * self.gradients + PRODUCT * self.products + RANKING * self.rankings
-
-    def is_held(self, measures: Collection[SharpnessMeasure]) -> bool:
-        """Whether all its numbers are there already, with these settings."""
-        return all(any(_matches(measure, *wanted) for measure in measures) for wanted in self.expected)
-
-    def run(self, objective: Objective) -> tuple[SharpnessMeasure, ...]:
-        """Measure, with the seconds spent shared out by cost."""
-        started = time.perf_counter()
-        found = tuple(self.call(objective))
-        spent = time.perf_counter() - started
-        total = sum(measure.cost for measure in found) or 1
-        return tuple(replace(measure, seconds=spent * measure.cost / total) for measure in found)
+LANCZOS = 60  # products that both ends of a trained network's spectrum take
 
 
 def sharpness_plan(
@@ -109,36 +37,51 @@ def sharpness_plan(
     """The steps of these families for each block, None being all weights: what `compute_sharpness` takes.
 
     Args:
-        families: "all", or some of "sam", "average-case", "worst-case", "m-sharpness", "keskar", "pac-bayes", "lpf",
-            "fisher-rao", "relative-flatness", "ranking" and "llc".
+        families: "all", or some of "eigenvalues", "trace", "sam", "average-case", "worst-case", "m-sharpness", "keskar",
+            "pac-bayes", "lpf", "fisher-rao", "relative-flatness", "ranking" and "llc".
         settings: radii and sizes.
         blocks: of the layout.
 
+    A search that two families want, for the loss and for the metrics at its end, is made once.
+
     Raises:
-        InvalidArgument: no such family.
+        InvalidArgument: no such family, or none at all.
     """
     if unknown := [family for family in families if family not in (*FAMILIES, "all")]:
         raise InvalidArgument(f"expected measures out of all, {', '.join(FAMILIES)}, got {', '.join(unknown)}")
+    if not families:
+        raise InvalidArgument(f"expected measures out of all, {', '.join(FAMILIES)}, got none")
     chosen = [family for family in FAMILIES if family in families or "all" in families]
     settings = settings or SharpnessSettings()
-    return [step for block in blocks for family in chosen for step in FAMILIES[family](settings, block)]
+    steps = [step for block in blocks for family in chosen for step in FAMILIES[family](settings, block)]
+    joint = [step.unranked for step in steps if step.unranked is not None]
+    searched = [search.expected for search in joint if search.family in chosen]
+    return [
+        step
+        if step.unranked is None or step.unranked.family not in chosen
+        else replace(step, family=step.unranked.family)
+        for step in steps
+        if step.expected not in searched
+    ]
 
 
-def merged(held: Sequence[SharpnessMeasure], new: Sequence[SharpnessMeasure]) -> tuple[SharpnessMeasure, ...]:
-    """The measures held and the new ones; a new one takes the place of one with the same settings."""
-    place = {(measure.measure, _identity(measure)): measure for measure in held}
-    place |= {(measure.measure, _identity(measure)): measure for measure in new}
-    return tuple(place.values())
+def _eigenvalues(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
+    shared: Any = {"tolerance": s.tolerance, "max_products": s.max_products, "block": block}
+
+    def call(objective: Objective) -> Any:
+        return measured_ends(objective, seed=s.seed, **shared)
+
+    yield Step("eigenvalues", tuple((name, shared) for name in ENDS), call, losses=1, products=LANCZOS)
 
 
-def _identity(measure: SharpnessMeasure) -> str:
-    return repr(sorted((key, value) for key, value in measure.setting.items() if key != "residual"))
+def _traces(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
+    shared: Any = {"probes": s.trace_probes, "seed": s.seed, "block": block}
 
+    def call(objective: Objective) -> Any:
+        return measured_traces(objective, **shared)
 
-def _matches(measure: SharpnessMeasure, name: str, wanted: Mapping[str, Any]) -> bool:
-    if measure.measure != name or measure.setting.get("block") != wanted.get("block"):
-        return False
-    return all(measure.setting.get(key) == value for key, value in wanted.items())
+    expected = [(name, {"scale": scale, **shared}) for name in TRACES for scale in SCALES]
+    yield Step("trace", tuple(expected), call, losses=1, products=2 * s.trace_probes)
 
 
 def _sam(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
@@ -146,9 +89,9 @@ def _sam(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
         if rhos := s.radii(scale):
 
             def call(objective: Objective, scale: Scale = scale, rhos: tuple[float, ...] = rhos) -> Any:
-                return sam_sharpness(objective, rhos, scale=scale, block=block)
+                return sam_sharpness(objective, rhos, scale=scale, eta=s.eta, block=block)
 
-            expected = [("sam", {"rho": rho, "scale": scale, "block": block}) for rho in rhos]
+            expected = [("sam", {"rho": rho, **_stretched(s, scale), "block": block}) for rho in rhos]
             yield Step("sam", tuple(expected), call, losses=len(rhos) + 1, gradients=1)
 
 
@@ -156,7 +99,7 @@ def _worst_case(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
     for p in ("2", "inf"):
         for scale in SCALES:
             for rho in s.radii(scale) if p == "2" else s.box_radii(scale):
-                shared: Any = {"p": p, "scale": scale, "block": block, "seed": s.seed}
+                shared: Any = {"p": p, **_stretched(s, scale), "block": block, "seed": s.seed}
                 shared |= {"steps": s.steps, "restarts": s.restarts}
 
                 def call(objective: Objective, rho: float = rho, shared: Any = shared) -> Any:
@@ -172,25 +115,30 @@ def _m_sharpness(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
             rhos = s.radii(scale)
             if not rhos:
                 continue
-            shared: Any = {"m": s.m, "form": form, "batches": s.batches, "scale": scale, "block": block, "seed": s.seed}
+            shared: Any = {"m": s.m, "form": form, "batches": s.batches, **_stretched(s, scale), "block": block}
+            shared["seed"] = s.seed
+            steps = max(1, s.steps // 2)
             if form == "ascent":
-                shared["steps"] = s.steps // 2
+                shared["steps"] = steps
 
             def call(objective: Objective, rhos: tuple[float, ...] = rhos, shared: Any = shared) -> Any:
                 return m_sharpness(objective, rhos, **shared)
 
             expected = tuple(("m_sharpness", {"rho": rho, **shared}) for rho in rhos)
             batches = s.batches or 8
-            gradients = batches * (1 if form == "step" else 1 + len(rhos) * s.steps // 2)
+            gradients = batches * (1 if form == "step" else 1 + len(rhos) * steps)
             yield Step("m-sharpness", expected, call, batches * (len(rhos) + 1), gradients)
 
 
 def _keskar(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
-    def call(objective: Objective) -> Any:
-        return (keskar_sharpness(objective, s.epsilon, block=block, seed=s.seed),)
+    for epsilon in s.epsilons:
+        shared: Any = {"iterations": s.iterations, "seed": s.seed, "block": block}
 
-    wanted = {"epsilon": s.epsilon, "iterations": 10, "seed": s.seed, "block": block}
-    yield Step("keskar", (("keskar", wanted),), call, losses=1, gradients=14)
+        def call(objective: Objective, epsilon: float = epsilon, shared: Any = shared) -> Any:
+            return (keskar_sharpness(objective, epsilon, **shared),)
+
+        expected = (("keskar", {"epsilon": epsilon, **shared}),)
+        yield Step("keskar", expected, call, losses=1, gradients=1.4 * s.iterations)
 
 
 def _average_case(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
@@ -216,17 +164,18 @@ def _under_noise(
 
 def _pac_bayes(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
     pairs = max(2, s.pairs // 2)
-    for scale in SCALES:
-        shared: Any = {"scale": scale, "block": block, "pairs": pairs, "seed": s.seed}
+    for tau in s.taus:
+        for scale in SCALES:
+            shared: Any = {"scale": scale, "block": block, "pairs": pairs, "seed": s.seed}
 
-        def call(objective: Objective, shared: Any = shared) -> Any:
-            return pac_bayes_flatness(objective, s.tau, **shared)
+            def call(objective: Objective, tau: float = tau, shared: Any = shared) -> Any:
+                return pac_bayes_flatness(objective, tau, **shared)
 
-        expected = tuple((name, {"tau": s.tau, **shared}) for name in ("pac_bayes", "pac_bayes_sigma"))
-        yield Step("pac-bayes", expected, call, losses=2 * pairs * TRIES + 1)
+            expected = tuple((name, {"tau": tau, **shared}) for name in ("pac_bayes", "pac_bayes_sigma"))
+            yield Step("pac-bayes", expected, call, losses=2 * pairs * TRIES + 1)
 
 
-def _fisher_rao(s: SharpnessSettings, block: str | None) -> Iterator[Step]:  # noqa: ARG001
+def _fisher_rao(_: SharpnessSettings, block: str | None) -> Iterator[Step]:
     def call(objective: Objective) -> Any:
         return (fisher_rao_norm(objective, block=block),)
 
@@ -234,29 +183,24 @@ def _fisher_rao(s: SharpnessSettings, block: str | None) -> Iterator[Step]:  # n
 
 
 def _relative_flatness(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
-    if block is None:  # it is of one table whatever the block
+    wanted: Any = {"probes": s.probes, "seed": s.seed, "block": block}
 
-        def call(objective: Objective) -> Any:
-            return (relative_flatness(objective, s.table, probes=s.probes, seed=s.seed),)
+    def call(objective: Objective) -> Any:
+        return (relative_flatness(objective, s.table, **wanted),)
 
-        wanted: dict[str, Any] = {"probes": s.probes, "seed": s.seed}
-        if s.table is not None:
-            wanted["table"] = s.table
-        yield Step("relative-flatness", (("relative_flatness", wanted),), call, products=s.probes)
+    table = {} if s.table is None else {"table": s.table}
+    yield Step("relative-flatness", (("relative_flatness", {**wanted, **table}),), call, products=s.probes)
 
 
 def _ranking(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
     for scale in SCALES:
         if rhos := s.radii(scale):
+            own: Any = {**_stretched(s, scale), "block": block}
 
-            def step(objective: Objective, scale: Scale = scale, rhos: tuple[float, ...] = rhos) -> Any:
-                return sam_metric_drop(objective, s.metrics, rhos, scale=scale, block=block)
+            def step(objective: Objective, rhos: tuple[float, ...] = rhos, own: Any = own) -> Any:
+                return sam_metric_drop(objective, s.metrics, rhos, **own)
 
-            wanted = [
-                ("sam_drop", {"rho": rho, "scale": scale, "metric": metric, "block": block})
-                for rho in rhos
-                for metric in s.metrics
-            ]
+            wanted = [("sam_drop", {"rho": rho, "metric": metric, **own}) for rho in rhos for metric in s.metrics]
             yield Step("ranking", tuple(wanted), step, gradients=1, rankings=1 + len(rhos))
         for sigma in s.deviations(scale):
             shared: Any = {"scale": scale, "block": block, "pairs": s.ranking_pairs, "seed": s.seed}
@@ -266,11 +210,33 @@ def _ranking(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
 
             expected = tuple(("average_drop", {"sigma": sigma, "metric": name, **shared}) for name in s.metrics)
             yield Step("ranking", expected, under_noise, rankings=1 + 2 * s.ranking_pairs)
+    for search in _worst_case(s, block):
+        yield _at_its_end(search, "worst_case_drop", s.metrics, worst_case_metric_drop, "rho")
+    for search in _keskar(s, block):
+        yield _at_its_end(search, "keskar_drop", s.metrics, keskar_metric_drop, "epsilon")
+
+
+def _at_its_end(search: Step, name: str, metrics: tuple[str, ...], measured: Callable[..., Any], radius: str) -> Step:
+    """A search for the worst point with the metrics there, in one call."""
+    ((_, setting),) = search.expected
+    others = {key: value for key, value in setting.items() if key != radius}
+
+    def call(objective: Objective) -> Any:
+        at = (setting[radius],) if radius == "rho" else setting[radius]
+        return measured(objective, metrics, at, **others)
+
+    expected = (*search.expected, *((name, {**setting, "metric": metric}) for metric in metrics))
+    return Step("ranking", expected, call, search.losses, search.gradients, rankings=2, unranked=search)
+
+
+def _stretched(s: SharpnessSettings, scale: Scale) -> dict[str, Any]:
+    """The scale, with eta where it has a part."""
+    return {"scale": scale, **({"eta": s.eta} if scale == "relative" else {})}
 
 
 def _llc(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
     shared: Any = {"chains": s.chains, "draws": s.draws, "burn_in": s.burn_in, "epsilon": s.llc_epsilon}
-    shared |= {"gamma": s.gamma, "block": block, "seed": s.seed}
+    shared |= {"gamma": s.gamma, "block": block, "batch": s.llc_batch, "seed": s.seed}
 
     def call(objective: Objective) -> Any:
         return (local_learning_coefficient(objective, **shared),)
@@ -279,6 +245,8 @@ def _llc(s: SharpnessSettings, block: str | None) -> Iterator[Step]:
 
 
 FAMILIES: dict[str, Callable[[SharpnessSettings, str | None], Iterator[Step]]] = {
+    "eigenvalues": _eigenvalues,
+    "trace": _traces,
     "sam": _sam,
     "average-case": _average_case,
     "worst-case": _worst_case,

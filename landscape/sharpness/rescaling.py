@@ -14,7 +14,7 @@ from landscape.parameters import Params
 from landscape.progress import progress
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.names import family_of, is_invariant, radius_text
-from landscape.sharpness.plan import Step
+from landscape.sharpness.step import Step
 
 SAME_LOSS = 1e-4  # relative: single precision moves a loss by less
 MOVED = 1e-2  # relative: a measure that changes by more has moved

@@ -12,7 +12,8 @@ from landscape.objective import LossValue, Objective, check_frozen
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.sam_step import sam_sharpness
-from landscape.sharpness.spectral import from_eigenpairs
+from landscape.sharpness.spectra_measured import weight_norm
+from landscape.sharpness.spectral import companions_of
 
 RHOS = (0.01, 0.1, 1.0)
 RELATIVE_RHOS = (0.1, 0.5, 2.0)  # ASAM's scale; .5 to 2 is what it is trained with (Kwon et al. 2021)
@@ -70,5 +71,5 @@ def sharpness_report(
     if eigenpairs is not None:
         if eigenpairs.checkpoint != checkpoint:
             raise InvalidArgument(f"expected eigenpairs of {checkpoint}, got those of {eigenpairs.checkpoint}")
-        measures += from_eigenpairs(objective, eigenpairs)
+        measures += companions_of(eigenpairs, weight_norm(objective))
     return SharpnessReport(name, checkpoint, tuple(measures), provenance(objective, command), loss.value)

@@ -10,7 +10,7 @@ its signs (p = infinity), steps back into the ball, keeps a step that raises the
 The first start is w itself, so that its first step is SAM's; the others are random on the ball's edge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ import torch
 
 from landscape.errors import InvalidArgument, NonFiniteLoss
 from landscape.objective import Objective, gradient_at, loss_at
-from landscape.parameters import Vector
+from landscape.parameters import Params, Vector
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.perturbation import Scale, check_radii, displaced, rise_at, scale_of, setting_of
 
@@ -61,6 +61,25 @@ def worst_case_sharpness(
         InvalidArgument: an option outside what it may be.
         NonFiniteLoss: the loss or the gradient at w holds a NaN or an infinity.
     """
+    found = worst_points(
+        objective, rhos, p=p, scale=scale, eta=eta, block=block, steps=steps, restarts=restarts, seed=seed
+    )
+    return tuple(measure for measure, _ in found)
+
+
+def worst_points(
+    objective: Objective,
+    rhos: Sequence[float],
+    *,
+    p: Norm = "2",
+    scale: Scale = "absolute",
+    eta: float = 0.0,
+    block: str | None = None,
+    steps: int = 20,
+    restarts: int = 2,
+    seed: int = 0,
+) -> Iterator[tuple[SharpnessMeasure, Params]]:
+    """Each measure of `worst_case_sharpness` with the weights it was found at; w itself where nothing lies higher."""
     check_radii(tuple(rhos), "rho")
     if p not in ("2", "inf"):
         raise InvalidArgument(f'expected p "2" or "inf", got {p!r}')
@@ -71,22 +90,22 @@ def worst_case_sharpness(
     at_centre = gradient_at(objective, objective.weights)
     if not torch.isfinite(at_centre[1]).all():
         raise NonFiniteLoss(f"expected a finite loss and gradient at the checkpoint, got a loss of {at_centre[0]}")
-    measures = []
     for k, rho in enumerate(rhos):
         generator = torch.Generator().manual_seed(seed)
         first = _climb(objective, stretch, torch.zeros_like(stretch), rho, p, steps, at_centre)
         others = (_edge(stretch, rho, p, generator) for _ in range(restarts - 1))
         found = [first, *(_climb(objective, stretch, start, rho, p, steps, None) for start in others)]
         best = max(found, key=lambda climb: climb.loss)
-        rise = max(0.0, rise_at(objective, displaced(objective, stretch * best.u), centre))
+        there = displaced(objective, stretch * best.u)
+        rise = rise_at(objective, there, centre)
         lost = sum(climb.lost for climb in found)
         note = "lower bound" + (f"; {lost} points of the search were not finite" if lost else "")
         setting = setting_of(
             {"rho": float(rho)}, scale, eta=eta, block=block, p=p, steps=steps, restarts=restarts, seed=seed
         )
         cost = sum(climb.gradients for climb in found) + 1 + (k == 0)
-        measures.append(SharpnessMeasure("worst_case", setting, rise, None, cost, note))
-    return tuple(measures)
+        measure = SharpnessMeasure("worst_case", setting, max(0.0, rise), None, cost, note)
+        yield measure, objective.weights if rise < 0 else there
 
 
 @dataclass(frozen=True, slots=True)

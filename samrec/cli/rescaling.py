@@ -11,7 +11,8 @@ from landscape.cli.running import LARGEST_SEED
 def rescaling(
     run: Annotated[Path, typer.Argument(help="A run folder, as samrec train or samrec import make it.")],
     measures: Annotated[str, typer.Option(help="all, or some of those of landscape sharpness.")] = (
-        "sam,average-case,worst-case,m-sharpness,keskar,pac-bayes,fisher-rao,relative-flatness,ranking"
+        "eigenvalues,trace,sam,average-case,worst-case,m-sharpness,keskar,pac-bayes,lpf,fisher-rao,relative-flatness,"
+        "ranking"
     ),
     factor: Annotated[float, typer.Option(help="c; a power of two loses no digit.")] = 4.0,
     users: Annotated[int, typer.Option(min=1, help="Users the loss is taken of.")] = 256,
@@ -36,8 +37,10 @@ def rescaling(
     from landscape.cli.measuring import cost_of
     from landscape.cli.running import emit
     from landscape.objective import gradient_at
-    from landscape.sharpness.plan import GRADIENT, SharpnessSettings, sharpness_plan
+    from landscape.sharpness.plan import sharpness_plan
     from landscape.sharpness.rescaling import rescaling_report
+    from landscape.sharpness.settings import SharpnessSettings
+    from landscape.sharpness.step import GRADIENT
     from samrec.objective import load
     from samrec.rescaling import RESCALINGS, rescaled
 
@@ -54,6 +57,7 @@ def rescaling(
         batches=2,
         m=max(1, users // 2),
         probes=2 * pairs,
+        trace_probes=2 * pairs,
         metrics=("ndcg@10",),
         ranking_pairs=pairs,
         draws=10,

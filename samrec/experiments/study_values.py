@@ -149,7 +149,8 @@ def _measured(folder: StudyFolder) -> _Measurements:
     for name in alike:
         labels = [label.replace("lambda", "λ") for label in pairs[name].labels]
         own = {label: float(value) for label, value in zip(labels, pairs[name].values, strict=True)}
-        own |= {measure_name(measure): float(measure.value) for measure in store.sharpness(name).measures}
+        sharpness = {measure_name(measure): float(measure.value) for measure in store.sharpness(name).measures}
+        own |= {key: value for key, value in sharpness.items() if key not in own}
         measures |= dict.fromkeys(own)
         values[name] = own | values[name]
         unsettled += [f"{name} {label}" for label, ok in zip(labels, pairs[name].converged, strict=True) if not ok]

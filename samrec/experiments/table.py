@@ -93,13 +93,16 @@ def write_markdown(path: Path, sections: Sequence[Section]) -> None:
 def measure_name(measure: SharpnessMeasure) -> str:
     """A sharpness measure with its setting, as tables name it."""
     setting = measure.setting
-    relative = " |w|" if setting.get("scale") == "relative" else ""
-    if measure.measure == "sam":
-        return f"SAM ρ={setting['rho']:g}{relative}"
+    relative = " |w|" if setting.get("scale") == "relative" and not setting.get("eta") else ""
+    block = f", {setting['block']}" if setting.get("block") else ""
+    if measure.measure == "sam" and not setting.get("eta"):
+        return f"SAM ρ={setting['rho']:g}{relative}{block}"
     if measure.measure == "average_case":
-        return f"mean σ={setting['sigma']:g}{relative}"
+        return f"mean σ={setting['sigma']:g}{relative}{block}"
     if measure.measure == "lambda_max_norm_squared":
-        return "λ_max‖w‖²"
+        return f"λ_max‖w‖²{block}"
+    if measure.measure in ("lambda_max", "lambda_min"):  # as eigenvalues are called
+        return measure.measure.replace("lambda", "λ") + block
     return f"{family_of(measure)} {radius_text(measure)}".strip()
 
 
@@ -171,7 +174,7 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
         checkpoint, pairs, report = store.checkpoint(name), store.eigenpairs(name), store.sharpness(name)
         cells = {"loss": _loss(pairs, checkpoint, notes), "‖w‖": f"{checkpoint.norm:.4g}"}
         cells |= _ends(pairs, notes)
-        cells |= _sharpness(report, notes)
+        cells |= {key: cell for key, cell in _sharpness(report, notes).items() if key not in cells}
         cells |= _mean_rise(store, name)
         measures |= dict.fromkeys(cells)
         found.append(cells)

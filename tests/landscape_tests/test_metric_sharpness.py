@@ -4,9 +4,14 @@ import torch
 from landscape_tests.known import quadratic, small_network
 
 from landscape.errors import InvalidArgument
+from landscape.objective import loss_at
+from landscape.records import SharpnessMeasure
+from landscape.sharpness.keskar import highest_point, keskar_sharpness
 from landscape.sharpness.metric_sharpness import average_metric_drop, paired_mean, sam_metric_drop
+from landscape.sharpness.metric_worst_case import keskar_metric_drop, worst_case_metric_drop
 from landscape.sharpness.perturbation import displaced, scale_of
 from landscape.sharpness.sam_step import ascent_step
+from landscape.sharpness.worst_case import worst_case_sharpness, worst_points
 
 
 def test_the_drop_along_sams_step_is_that_of_the_metric_before_and_after_unit_by_unit():
@@ -66,3 +71,43 @@ def test_an_objective_without_metrics_refuses():
         sam_metric_drop(small, ["accuracy"], [1.0])
     with pytest.raises(InvalidArgument, match="2 antithetic pairs"):
         average_metric_drop(small_network(), ["accuracy"], [1.0], pairs=1)
+
+
+@pytest.mark.parametrize("p", ["2", "inf"])
+@pytest.mark.parametrize("scale", ["absolute", "relative"])
+def test_the_drop_at_the_worst_point_is_that_of_the_metric_there_unit_by_unit(p, scale):
+    small, options = small_network(), {"p": p, "scale": scale, "steps": 5, "restarts": 2, "seed": 1}
+    rise, drop = worst_case_metric_drop(small, ["accuracy"], [1.5], **options)
+    ((measure, there),) = worst_points(small, [1.5], **options)
+    assert (rise,) == worst_case_sharpness(small, [1.5], **options) == (measure,)
+    assert loss_at(small, there).value - loss_at(small, small.weights).value == pytest.approx(rise.value, rel=1e-12)
+    before, after = (small.metrics(weights, ["accuracy"])["accuracy"].numpy() for weights in (small.weights, there))
+    assert drop.value == pytest.approx((before - after).mean(), abs=1e-12)
+    assert drop.standard_error == pytest.approx((before - after).std(ddof=1) / len(before) ** 0.5, rel=1e-12)
+    assert dict(drop.setting) == {**rise.setting, "metric": "accuracy"}
+    size = small.layout.flatten(there) - small.layout.flatten(small.weights)
+    T = scale_of(small, scale)
+    u = size[T > 0] / T[T > 0]
+    assert float(u.norm() if p == "2" else u.abs().max()) <= 1.5 * (1 + 1e-9)
+
+
+def test_the_drop_at_keskars_point_is_that_of_the_metric_there_and_the_point_lies_in_the_box():
+    small = small_network()
+    rise, drop = keskar_metric_drop(small, ["accuracy"], 0.3, iterations=5)
+    measure, there = highest_point(small, 0.3, iterations=5)
+    assert rise == measure == keskar_sharpness(small, 0.3, iterations=5)
+    w, moved_to = (small.layout.flatten(weights) for weights in (small.weights, there))
+    assert ((moved_to - w).abs() <= 0.3 * (w.abs() + 1) * (1 + 1e-9)).all()
+    centre = loss_at(small, small.weights).value
+    assert 100 * (loss_at(small, there).value - centre) / (1 + centre) == pytest.approx(rise.value, rel=1e-12)
+    before, after = (small.metrics(weights, ["accuracy"])["accuracy"].numpy() for weights in (small.weights, there))
+    assert drop.value == pytest.approx((before - after).mean(), abs=1e-12)
+
+
+def test_where_the_loss_overflows_at_the_worst_point_no_metric_is_taken_and_the_note_says_so(monkeypatch):
+    small = small_network()
+    lost = SharpnessMeasure("worst_case", {"rho": 1.0, "scale": "absolute"}, float("inf"), None, 1)
+    monkeypatch.setattr("landscape.sharpness.metric_worst_case.worst_points", lambda *_, **__: [(lost, small.weights)])
+    _, drop = worst_case_metric_drop(small, ["accuracy"], [1.0])
+    assert np.isnan(drop.value)
+    assert "not finite" in drop.note

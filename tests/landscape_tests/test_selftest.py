@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from typer.testing import CliRunner
 
 from landscape import selftest
 from landscape.cli.commands import app
+from landscape.sharpness.names import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +22,14 @@ def test_every_known_answer_comes_out_on_this_machine(checks):
 def test_surfaces_products_both_ends_and_sharpness_are_among_the_checks(checks):
     names = " | ".join(check.name for check in checks)
     for part in ("5 x 3", "store", "cosine", "lambda_min", "x 1e-06", "SAM", "average-case"):
+        assert part in names
+
+
+def test_every_sharpness_measure_there_is_has_a_known_answer_and_so_has_every_operator(checks):
+    assert {check.measure for check in checks if check.measure} == set(KINDS)
+    assert not [check.name for check in checks if check.measure and math.isnan(check.error)]
+    names = " | ".join(check.name for check in checks)
+    for part in ("Gauss-Newton", "empirical Fisher", "LOBPCG", "Lanczos", "relative Hessian", "Hutch++", "density"):
         assert part in names
 
 

@@ -15,8 +15,10 @@ from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.names import KINDS, is_invariant, quantity_of
-from landscape.sharpness.plan import FAMILIES, SharpnessSettings, merged, sharpness_plan
+from landscape.sharpness.plan import FAMILIES, sharpness_plan
 from landscape.sharpness.resume import compute_sharpness
+from landscape.sharpness.settings import SharpnessSettings
+from landscape.sharpness.step import merged
 from landscape.store import Store
 
 SMALL = SharpnessSettings(
@@ -66,7 +68,7 @@ def test_every_step_finds_its_own_numbers_again_and_nothing_is_measured_twice(ev
     def refuse(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("landscape.sharpness.plan.Step.run", refuse)
+    monkeypatch.setattr("landscape.sharpness.step.Step.run", refuse)
     again = compute_sharpness(path, small_network(), steps, name="net", checkpoint_name="net")
     assert again.measures == report.measures
 

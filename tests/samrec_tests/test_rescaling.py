@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -7,8 +8,10 @@ from typer.testing import CliRunner
 
 from landscape.errors import InvalidArgument
 from landscape.objective import gradient_at, loss_at
-from landscape.sharpness.plan import SharpnessSettings, sharpness_plan
+from landscape.sharpness.names import is_invariant
+from landscape.sharpness.plan import sharpness_plan
 from landscape.sharpness.rescaling import rescaling_report
+from landscape.sharpness.settings import SharpnessSettings
 from landscape.sharpness.units import UnitsObjective, _Kept, with_units
 from samrec.cli.commands import app
 from samrec.errors import ConfigError
@@ -77,7 +80,22 @@ def test_the_ranking_drops_of_relative_moves_stay_too():
     found = rescaling_report(
         here, {"query-key": rescaled(here.weights, "query-key")}, sharpness_plan(["ranking"], SETTINGS), tolerance=1e-9
     )
-    assert {one.moved for one in found if one.measure.setting["scale"] == "relative"} == {False}
+    exact = [one for one in found if is_invariant(one.measure) and not one.measure.measure.startswith("worst_case")]
+    assert {one.moved for one in exact} == {False}
+    searched = [one for one in found if is_invariant(one.measure) and one not in exact]
+    assert all(one.after == pytest.approx(one.measure.value, rel=1e-3, abs=1e-3) for one in searched)
+
+
+def test_eigenvalues_move_and_trace_and_norm_relative_to_the_weights_stay_at_their_probes():
+    here = objective()
+    few = dataclasses.replace(SETTINGS, trace_probes=2, tolerance=1e-2)
+    weights = {"query-key": rescaled(here.weights, "query-key")}
+    found = rescaling_report(here, weights, sharpness_plan(["eigenvalues", "trace"], few))
+    assert len({one.name for one in found}) == len(found) == 8
+    moved = {one.name: one.moved for one in found}
+    assert moved == {name: not name.endswith("|w|") for name in moved}
+    relative = [one for one in found if one.name.endswith("|w|")]
+    assert [one.after for one in relative] == pytest.approx([one.measure.value for one in relative], rel=1e-9)
 
 
 def test_weights_that_compute_something_else_are_refused():
