@@ -37,8 +37,8 @@ def sharpness_plan(
     """The steps of these families for each block, None being all weights: what `compute_sharpness` takes.
 
     Args:
-        families: "all", or some of "eigenvalues", "trace", "sam", "average-case", "worst-case", "m-sharpness", "keskar",
-            "pac-bayes", "lpf", "fisher-rao", "relative-flatness", "ranking" and "llc".
+        families: "all", or some of "eigenvalues", "trace", "sam", "average-case", "worst-case", "m-sharpness",
+            "keskar", "pac-bayes", "lpf", "fisher-rao", "relative-flatness", "ranking" and "llc".
         settings: radii and sizes.
         blocks: of the layout.
 
