@@ -83,8 +83,9 @@ def _name(measure: SharpnessMeasure, against: str) -> str:
 def _on_a_ball(g: Tensor, a: Tensor, rho: float) -> Tensor:
     """Where g.u + u.diag(a)u/2 is largest in ||u|| <= rho: on the edge, at the root of the secular equation."""
     top = a.max().item()
-    shift: float = brentq(lambda s: (g / (s - a)).norm().item() - rho, top + 1e-9, top + g.norm().item() / rho + 1)
-    return g / (shift - a)
+    shift = brentq(lambda s: (g / (s - a)).norm().item() - rho, top + 1e-9, top + g.norm().item() / rho + 1)
+    u: Tensor = g / (shift - a)
+    return u
 
 
 def _in_a_box(g: Tensor, half: Tensor) -> Tensor:

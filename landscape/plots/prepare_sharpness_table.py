@@ -27,6 +27,7 @@ from landscape.store import Store
 HEADINGS = ("raw", "scale-invariant")
 LEFT_OUT = ("pac_bayes_sigma",)  # the same as 1 / sigma^2
 MOST_TICKS = 4  # of an axis half a page wide
+LONG = 6  # letters of a label, four of which would touch
 
 
 def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData:
@@ -92,6 +93,8 @@ def _panel(
     if is_log:  # a bar may leave a log scale on its left, where zero is infinitely far
         bottoms = [np.maximum(bottom, array / 3) for bottom, array in zip(bottoms, values, strict=True)]
     scale = scale_of(quantity, *bottoms, *tops, allow_log=is_log).with_fewer_ticks(MOST_TICKS)
+    if max(map(len, scale.tick_labels), default=0) > LONG:
+        scale = scale.with_fewer_ticks(MOST_TICKS - 1)
     marks = []
     for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
         at = np.array([-rows.index(_row(m)) - 1.4 * aside(place, len(groups)) for m in group], dtype=np.float64)
