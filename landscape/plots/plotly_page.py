@@ -71,6 +71,26 @@ def faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.2)"
 
 
+class PageFigure(go.Figure):  # type: ignore[misc]
+    """A figure that can be turned and zoomed wherever a notebook goes, converted to HTML without network too.
+
+    As JSON for front ends that draw it themselves, and as HTML: the first one of a session has the plot library inside
+    (4.8 MB), so that a page needs nothing else. What plotly shows by itself depends on what else is installed.
+    """
+
+    _library_shown = False
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+        from plotly.io import renderers, to_html
+
+        known = PageFigure._library_shown
+        page = to_html(self, full_html=False, include_plotlyjs=not known, config={"responsive": True}, validate=False)
+        shown = renderers["plotly_mimetype"].to_mimebundle(self.to_dict())
+        display({**shown, "text/html": page, "text/plain": "<PageFigure>"}, raw=True)  # type: ignore[no-untyped-call]
+        PageFigure._library_shown = True
+
+
 def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: int, height: int) -> go.Figure:
     """Sizes, font and notes; the template is named, so that the caller's default plays no part."""
     text = style.wrapped(notes, (width - 120) / 121).replace("\n", "<br>")
@@ -95,7 +115,7 @@ def finished(figure: go.Figure, notes: tuple[str, ...], style: Style, *, width: 
         height=height + 16 * lines,
         margin={"t": 80, "b": 80 + 16 * lines, "l": 80, "r": 40},
     )
-    return _without_markup(figure)
+    return PageFigure(_without_markup(figure))
 
 
 def _without_markup(figure: go.Figure) -> go.Figure:
