@@ -71,6 +71,11 @@ KINDS = {
 }
 
 
+def identity_of(measure: SharpnessMeasure) -> tuple[str, str]:
+    """What two measures of one report must differ in: the measure, and its settings but for a residual."""
+    return measure.measure, repr(sorted((key, value) for key, value in measure.setting.items() if key != "residual"))
+
+
 def kind_of(measure: SharpnessMeasure) -> Kind:
     """The family of a measure; one that is not known here is called what it calls itself."""
     name = measure.measure.replace("_", " ")
@@ -92,6 +97,11 @@ def is_invariant(measure: SharpnessMeasure) -> bool:
 def is_lower_bound(measure: SharpnessMeasure) -> bool:
     """Whether the true value may be larger: a search's best, or one step's."""
     return "lower bound" in measure.note
+
+
+def is_unsettled(measure: SharpnessMeasure) -> bool:
+    """Whether the chains or the search behind the value had not come to rest."""
+    return measure.note.startswith("unsettled")
 
 
 def radius_of(measure: SharpnessMeasure) -> str | None:

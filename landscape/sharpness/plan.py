@@ -19,6 +19,7 @@ from landscape.sharpness.keskar import keskar_sharpness
 from landscape.sharpness.llc import local_learning_coefficient
 from landscape.sharpness.m_sharpness import m_sharpness
 from landscape.sharpness.metric_sharpness import average_metric_drop, sam_metric_drop
+from landscape.sharpness.names import identity_of
 from landscape.sharpness.perturbation import Scale
 from landscape.sharpness.relative_flatness import relative_flatness
 from landscape.sharpness.sam_step import sam_sharpness
@@ -117,13 +118,9 @@ def plan(families: Sequence[str], settings: SharpnessSettings, *, blocks: Sequen
 
 def merged(held: Sequence[SharpnessMeasure], new: Sequence[SharpnessMeasure]) -> tuple[SharpnessMeasure, ...]:
     """The measures held and the new ones; a new one takes the place of one with the same settings."""
-    place = {(measure.measure, _identity(measure)): measure for measure in held}
-    place |= {(measure.measure, _identity(measure)): measure for measure in new}
+    place = {identity_of(measure): measure for measure in held}
+    place |= {identity_of(measure): measure for measure in new}
     return tuple(place.values())
-
-
-def _identity(measure: SharpnessMeasure) -> str:
-    return repr(sorted((key, value) for key, value in measure.setting.items() if key != "residual"))
 
 
 def _matches(measure: SharpnessMeasure, name: str, wanted: Mapping[str, Any]) -> bool:
