@@ -11,7 +11,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, numbers, opened
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -72,11 +72,13 @@ def sharpness(
 
     What the store holds already with the same settings is not measured again; an interrupted call goes on. With
     eigenvalues of the same checkpoint and objective in the store, lambda_max ||w||^2 and lambda_1 / lambda_5 are added.
-    --replace takes the place of this name's record alone; nothing else in the store is touched.
+    --replace takes the place of this name's record alone; nothing else in the store is touched. Exit code 3 where
+    chains of the LLC did not settle: the value is kept and says so.
 
     Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --measures all --users 2048
     """
     from landscape.errors import InvalidArgument
+    from landscape.sharpness.names import is_unsettled
     from landscape.sharpness.plan import WHOLE, SharpnessSettings, plan
     from landscape.sharpness.resume import compute_sharpness, without_ranking
 
@@ -116,12 +118,14 @@ def sharpness(
     if dry_run:
         _say_cost(objectives, planned, settings.metrics, store, as_json)
         return
-    reports = []
+    reports, restless = [], False
     for checkpoint, record, objective in objectives:
         possible = without_ranking(objective, planned) if "all" in wanted else planned
         place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
         command = " ".join(["landscape", *sys.argv[1:]])
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
+        asked = {name for step in possible for name, _ in step.expected}
+        restless |= any(is_unsettled(measure) for measure in reports[-1].measures if measure.measure in asked)
     payload = {
         "store": str(store),
         "sharpness": [
@@ -136,6 +140,8 @@ def sharpness(
     from landscape.cli.sharpness_table import tables
 
     emit(as_json, payload, None if as_json else tables(reports))
+    if restless:
+        raise typer.Exit(DID_NOT_SETTLE)
 
 
 def _say_cost(

@@ -10,6 +10,7 @@ from landscape.sharpness.names import (
     family_of,
     is_invariant,
     is_lower_bound,
+    is_unsettled,
     quantity_of,
     radius_of,
     radius_text,
@@ -72,7 +73,8 @@ def _cells(measure: SharpnessMeasure | None) -> tuple[str, str]:
     residual = measure.setting.get("residual")
     if residual is not None:
         error = f" ± {residual:.1g}"
-    return radius_text(measure), f"{'≥ ' if is_lower_bound(measure) else ''}{measure.value:.4g}{error}"
+    sign = "≥ " if is_lower_bound(measure) else "? " if is_unsettled(measure) else ""
+    return radius_text(measure), f"{sign}{measure.value:.4g}{error}"
 
 
 def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
@@ -84,6 +86,8 @@ def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
                 names.append(name)
     if any(map(is_lower_bound, measures)):
         yield "≥: a lower bound, the best that a step or search found"
+    if any(map(is_unsettled, measures)):
+        yield "?: unsettled, the value would go on moving with more draws"
     yield "invariant: stays where weights are re-scaled and the function is kept"
     if over:
         yield "±: one standard error"

@@ -1,7 +1,8 @@
 """From a store to plain figure data of all sharpness measures: a row each, a dot a checkpoint, raw and invariant apart.
 
 Only values of one quantity and unit share an axis, and a raw value never shares one with a scale-invariant one. Each
-dot keeps its bar: a 95 % interval, or a residual. A lower bound is hollow: the true value lies to its right.
+dot keeps its bar: a 95 % interval, or a residual. A lower bound is hollow, the true value lying to its right, and so
+is a value that had not settled.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,15 @@ from landscape.plots.figure_data import Marks, MarksPanel, RowsData
 from landscape.plots.prepare_marks import aside, distinct_labels, looks_of, reach_of
 from landscape.plots.scale import scale_of, short
 from landscape.records import SharpnessMeasure, SharpnessReport
-from landscape.sharpness.names import family_of, is_invariant, is_lower_bound, quantity_of, radius_of, radius_text
+from landscape.sharpness.names import (
+    family_of,
+    is_invariant,
+    is_lower_bound,
+    is_unsettled,
+    quantity_of,
+    radius_of,
+    radius_text,
+)
 from landscape.store import Store
 
 HEADINGS = ("raw", "scale-invariant")
@@ -50,8 +59,11 @@ def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData
         notes.append("bars: 95 % intervals")
     if any("residual" in m.setting for m in every):
         notes.append("of λ: residuals")
-    if any(map(is_lower_bound, every)):
-        notes.append("hollow: a lower bound")
+    hollow = [
+        word for word, said in (("a lower bound", is_lower_bound), ("unsettled", is_unsettled)) if any(map(said, every))
+    ]
+    if hollow:
+        notes.append(f"hollow: {' or '.join(hollow)}")
     if len(chosen) == 2:
         notes.append(f"×: {labels[1]} over {labels[0]}")
     lost = sum(not np.isfinite(m.value) for m in every)
@@ -87,7 +99,7 @@ def _panel(
     marks = []
     for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
         at = np.array([-rows.index(_row(m)) - 1.4 * aside(place, len(groups)) for m in group], dtype=np.float64)
-        solid = np.array([not is_lower_bound(m) for m in group], dtype=np.bool_)
+        solid = np.array([not (is_lower_bound(m) or is_unsettled(m)) for m in group], dtype=np.bool_)
         texts = tuple(f"{label}: {_row(m)} {short(m.value)}" for m in group)
         drawn = [scale.drawn(side[place]) for side in (values, bottoms, tops)]
         marks.append(Marks(label, at, drawn[0], drawn[1], drawn[2], solid, texts, *looks[place]))
