@@ -224,7 +224,7 @@ def test_the_llc_of_a_settled_chain_is_its_closed_form_and_tends_to_half_the_dim
 
 
 def test_chains_that_still_climb_are_called_unsettled_and_their_value_is_that_of_the_climb():
-    known = valley([1.0, 0.5, 0.5, 0.2, 0.1, 0.1] * 8)
+    known = valley([1.0, 0.5, 0.5, 0.2, 0.1, 0.1] * 50)
     climbing = {"epsilon": 1e-3, "gamma": 1e-3, "draws": 20, "burn_in": 2}
     found = [local_learning_coefficient(known, chains=4, seed=seed, **climbing) for seed in range(10)]
     assert all(is_unsettled(measure) and "the value moved by +" in measure.note for measure in found)
