@@ -28,7 +28,7 @@ from landscape.spectra import Density, trace_differences
 from landscape.surface.resume import surface_task
 
 SCALES = ["absolute", "relative"]
-PAIRS = 16  # fewer of them have rises too skewed for a t-interval where few coordinates make up the trace
+PAIRS = 16  # rises are skewed, and in few dimensions too much so for a t-interval over fewer of them
 
 
 def stretched(known, scale):
