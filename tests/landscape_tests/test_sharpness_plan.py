@@ -232,3 +232,7 @@ def test_chains_that_did_not_settle_are_kept_named_and_end_with_exit_code_3(tmp_
     assert not panel.marks[0].solid.any()
     assert not prepare_sharpness(Store.read(path)).panels[0].marks[0].solid.any()
     assert run("sharpness", target, "--store", path, "--measures", "sam", "--rho", ".1").exit_code == 0
+    held = ("--llc-gamma", 1e4, "--llc-epsilon", 1e-4, "--draws", 12)
+    run("sharpness", target, "--store", path, "--measures", "llc", *held)
+    settings = [m.setting for m in Store.read(path).sharpness("quadratic").measures if m.measure == "llc"]
+    assert [(s["gamma"], s["epsilon"]) for s in settings] == [(100.0, 1e-6), (1e4, 1e-4)]
