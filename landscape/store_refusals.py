@@ -37,6 +37,17 @@ def same_objective(one: Provenance, other: Provenance) -> bool:
     return _objective_of(one) == _objective_of(other)
 
 
+def objective_difference(one: Provenance, other: Provenance, drawn: Collection[str] = ()) -> tuple[str, str] | None:
+    """The settings in which two objectives differ, as text of either; settings that are `drawn` anew play no part."""
+    sides = [
+        {key: value for key, value in json.loads(_objective_of(record)).items() if key not in drawn}
+        for record in (one, other)
+    ]
+    differing = [key for key in sorted({*sides[0], *sides[1]}) if sides[0].get(key) != sides[1].get(key)]
+    was, came = (", ".join(f"{key} {side.get(key, UNSET.get(key))}" for key in differing) for side in sides)
+    return (was, came) if differing else None
+
+
 def check_weights(
     path: Path, file: Any, checkpoint: Checkpoint, replacing: Collection[tuple[MeasuredKind, str]]
 ) -> None:
@@ -88,9 +99,18 @@ def check_held(
 
 
 def check_surface(
-    path: Path, file: Any, surface: Surface, checkpoint_hash: str | None, *, kind: PointsKind = "surfaces"
+    path: Path,
+    file: Any,
+    surface: Surface,
+    checkpoint_hash: str | None,
+    *,
+    kind: PointsKind = "surfaces",
+    any_values: bool = False,
 ) -> bool:
-    """Whether this very surface is held; refuses another one of its name. No hash: its checkpoint is not known yet."""
+    """Whether this very surface is held; refuses another one of its name. No hash: its checkpoint is not known yet.
+
+    With `any_values` it may have other values at its points, such as another metric.
+    """
     held = file.get(f"{kind}/{surface.name}")
     if held is None:
         return False
@@ -109,7 +129,7 @@ def check_surface(
         if was != came:
             _refuse(path, "surface", surface.name, part, was, came)
     _check_objective(path, held, "surfaces", surface.name, surface.provenance)
-    if sorted(there.values) != sorted(surface.values):
+    if not any_values and sorted(there.values) != sorted(surface.values):
         _refuse(path, "surface", surface.name, "values", sorted(there.values), sorted(surface.values))
     for axis in ("alpha", "beta"):
         if not same_axis(getattr(there, axis), getattr(surface, axis)):
@@ -198,16 +218,8 @@ def _check_block(path: Path, held: Eigenpairs, wanted: Scalars) -> None:
 def _check_objective(
     path: Path, held: Any, kind: MeasuredKind, name: str, provenance: Provenance, drawn: Collection[str] = ()
 ) -> None:
-    there = read_provenance(held)
-    one, other = (
-        {key: value for key, value in json.loads(_objective_of(record)).items() if key not in drawn}
-        for record in (there, provenance)
-    )
-    if one == other:
-        return
-    differing = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
-    was, came = (", ".join(f"{key} {side.get(key, UNSET.get(key))}" for key in differing) for side in (one, other))
-    _refuse(path, MEASURED[kind], name, "objective", was, came)
+    if differing := objective_difference(read_provenance(held), provenance, drawn):
+        _refuse(path, MEASURED[kind], name, "objective", *differing)
 
 
 def _refuse(path: Path, what: str, name: str, part: str, held: Any, came: Any) -> NoReturn:

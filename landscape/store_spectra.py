@@ -77,7 +77,7 @@ class SpectraInStore:
             if held is None or replace:
                 return None
             came = checkpoint.name, checkpoint.hash
-            refusals.check_held(self.path, held, kind, name, came, provenance, drawn=_drawn(kind))
+            refusals.check_held(self.path, held, kind, name, came, provenance, drawn=drawn(kind))
             record = READERS[kind](held, name)
         check_more_of_the_same(self.path, kind, record, settings, None)
         return record
@@ -118,7 +118,7 @@ class SpectraInStore:
             checkpoint_hash = self._checkpoint_hash(file, record.checkpoint)
             if held is not None and not replace:
                 came = record.checkpoint, checkpoint_hash
-                refusals.check_held(self.path, held, kind, record.name, came, record.provenance, drawn=_drawn(kind))
+                refusals.check_held(self.path, held, kind, record.name, came, record.provenance, drawn=drawn(kind))
                 check_more_of_the_same(self.path, kind, read(held, record.name), record.settings, _amount(record))
             write(places.fresh(file, kind, record.name), record, checkpoint_hash)
 
@@ -148,7 +148,8 @@ def _amount(record: Any) -> set[Any]:
     return set(range(record.probes))
 
 
-def _drawn(kind: SpectraKind) -> tuple[str, ...]:
+def drawn(kind: str) -> tuple[str, ...]:
+    """Settings of an objective that are drawn anew inside of one record of this kind."""
     return DRAWN if kind == "subsets" else ()
 
 

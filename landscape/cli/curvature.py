@@ -10,7 +10,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from landscape.objective import Objective
     from landscape.records import Eigenpairs
-
-DID_NOT_SETTLE = 3
 
 
 def curvature(

@@ -14,10 +14,11 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="The store to write; must not be there yet.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Put all records of several stores into a new one; a surface computed in parts is joined point by point.
+    """Put all records of several stores into a new one; what was measured in parts is joined.
 
-    What contradicts is refused in one line, and then nothing is written: other weights, grids, directions or objectives
-    under one name, or two values at one point.
+    Of one name, checkpoint and objective: points and metrics of a surface, measures of a sharpness report, eigenvalues,
+    density, trace and subsets of a spectrum, more probes or draws of one. What contradicts is refused in one line, and
+    then nothing is written: other weights, grids, directions, settings or objectives under one name, or two values.
 
     Example: landscape merge left.h5 right.h5 --out study.h5
     """

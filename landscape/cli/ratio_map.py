@@ -9,7 +9,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.errors import InvalidArgument, LandscapeError
 from landscape.grid import Grid, parse_axis
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.records import Surface
 
-DID_NOT_SETTLE = 3
 USERS = 2048  # as many as fit, where nothing else is asked for
 
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NoReturn, TextIO
 import typer
 import typer.core
 
+DID_NOT_SETTLE = 3  # the exit code of what ran and is kept, but did not converge or diverged
 LARGEST_SEED = 2**63 - 1  # what a store and every generator can hold
 NO_MEMORY = ("can't allocate memory", "out of memory")  # how torch says it, in a plain RuntimeError
 

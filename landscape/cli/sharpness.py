@@ -9,11 +9,9 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import numbers, opened
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.cli.sharpness_cost import say_cost
 from landscape.sharpness.names import family_of, is_settled, radius_text
-
-DID_NOT_SETTLE = 3
 
 
 def sharpness(
@@ -64,7 +62,9 @@ def sharpness(
     draws: Annotated[int, typer.Option(min=2, help="Draws of each chain.")] = 100,
     burn_in: Annotated[int | None, typer.Option(min=0, help="Draws before those; as many by default.")] = None,
     llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-6,
-    gamma: Annotated[float, typer.Option(help="Strength of their pull to the checkpoint.")] = 100.0,
+    llc_gamma: Annotated[
+        float, typer.Option(help="How strongly the chains are held; they forget their start in 2 / (step gamma) draws.")
+    ] = 100.0,
     llc_batch: Annotated[
         int | None, typer.Option(min=1, help="Units of a random batch a draw; all by default.")
     ] = None,
@@ -91,8 +91,8 @@ def sharpness(
     What the store holds already with the same settings is not measured again, be it in this record or in those of
     landscape curvature and trace; an interrupted call goes on. With eigenvalues of the same checkpoint and objective in
     the store, lambda_max ||w||^2 and lambda_1 / lambda_5 are always added. Exit code 3 if an eigenvalue did not
-    converge; it is kept, and named. --replace takes the place of this name's record alone; nothing else in the store
-    is touched.
+    converge or the LLC's chains did not settle; it is kept, and named. --replace takes the place of this name's record
+    alone; nothing else in the store is touched.
 
     Example: landscape sharpness samrec:runs/sasrec samrec:runs/samrec --store study.h5 --measures all --users 2048
     """
@@ -131,7 +131,7 @@ def sharpness(
         draws=draws,
         burn_in=draws if burn_in is None else burn_in,
         llc_epsilon=llc_epsilon,
-        gamma=gamma,
+        gamma=llc_gamma,
         llc_batch=llc_batch,
         seed=seed,
     )

@@ -11,6 +11,7 @@ from landscape.sharpness.names import (
     family_of,
     is_invariant,
     is_lower_bound,
+    is_settled,
     quantity_of,
     radius_of,
     radius_text,
@@ -73,7 +74,8 @@ def _cells(measure: SharpnessMeasure | None) -> tuple[str, str]:
     residual = measure.setting.get("residual")
     if residual is not None:
         error = f" ± {residual:.1g}"
-    return radius_text(measure), f"{'≥ ' if is_lower_bound(measure) else ''}{measure.value:.4g}{error}"
+    sign = "≥ " if is_lower_bound(measure) else "" if is_settled(measure) else "? "
+    return radius_text(measure), f"{sign}{measure.value:.4g}{error}"
 
 
 def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
@@ -85,6 +87,8 @@ def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:
                 names.append(name)
     if any(map(is_lower_bound, measures)):
         yield "≥: a lower bound, the best that a step or search found"
+    if not all(map(is_settled, measures)):
+        yield "?: unsettled, the value would go on moving with more draws"
     yield "invariant: stays where weights are re-scaled and the function is kept"
     if over:
         yield "±: one standard error"

@@ -9,15 +9,13 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import name_of, numbers, opened
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.cli.spectra import command_line, going_on, say_cost
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.spectra import Subsets
-
-DID_NOT_SETTLE = 3
 
 
 def subsets(

@@ -12,7 +12,7 @@ from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
 from landscape.plots.scale import Scale, scale_of, short
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
-from landscape.sharpness.names import SILENT, kind_of, quantity_of, radius_of
+from landscape.sharpness.names import SILENT, is_settled, kind_of, quantity_of, radius_of
 from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
@@ -124,7 +124,7 @@ def _sharpness_panel(
         order = np.argsort(at, kind="stable")
         texts = tuple(f"{label}: {short(group[index].value)}" for index in order)
         at_value, low, high = [scale.drawn(side)[order] for side in (values[place], bottoms[place], tops[place])]
-        solid = np.ones(len(group), dtype=bool)
+        solid = np.array([is_settled(group[index]) for index in order], dtype=bool)
         marks.append(
             Marks(
                 label,

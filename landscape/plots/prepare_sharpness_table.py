@@ -1,7 +1,8 @@
 """From a store to plain figure data of all sharpness measures: a row each, a dot a checkpoint, raw and invariant apart.
 
 Only values of one quantity and unit share an axis, and a raw value never shares one with a scale-invariant one. Each
-dot keeps its bar: a 95 % interval, or a residual. A lower bound is hollow: the true value lies to its right.
+dot keeps its bar: a 95 % interval, or a residual. A lower bound is hollow, the true value lying to its right, and so
+is a value that had not settled.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from landscape.sharpness.names import (
     is_invariant,
     is_lower_bound,
     is_plain,
+    is_settled,
     quantity_of,
     radius_of,
     radius_text,
@@ -59,8 +61,12 @@ def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData
         notes.append("bars: 95 % intervals")
     if any("residual" in m.setting for m in every):
         notes.append("of λ: residuals")
-    if any(map(is_lower_bound, every)):
-        notes.append("hollow: a lower bound")
+    hollow = [
+        *(["a lower bound"] if any(map(is_lower_bound, every)) else []),
+        *([] if all(map(is_settled, every)) else ["unsettled"]),
+    ]
+    if hollow:
+        notes.append(f"hollow: {' or '.join(hollow)}")
     if len(chosen) == 2:
         notes.append(f"×: {labels[1]} over {labels[0]}")
     lost = sum(not np.isfinite(m.value) for m in every)
@@ -98,7 +104,7 @@ def _panel(
     marks = []
     for place, (group, label) in enumerate(zip(groups, labels, strict=True)):
         at = np.array([-rows.index(_row(m)) - 1.4 * aside(place, len(groups)) for m in group], dtype=np.float64)
-        solid = np.array([not is_lower_bound(m) for m in group], dtype=np.bool_)
+        solid = np.array([not is_lower_bound(m) and is_settled(m) for m in group], dtype=np.bool_)
         texts = tuple(f"{label}: {_row(m)} {short(m.value)}" for m in group)
         drawn = [scale.drawn(side[place]) for side in (values, bottoms, tops)]
         marks.append(Marks(label, at, drawn[0], drawn[1], drawn[2], solid, texts, *looks[place]))

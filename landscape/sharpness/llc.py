@@ -6,16 +6,23 @@ held near w*, epsilon the step, xi standard Gaussian.
     LLC = n beta (E L(w) - L(w*)),   w from  exp(-n beta L(w) - gamma/2 ||w - w*||^2)
     w  <-  w - epsilon/2 (n beta grad L(w) + gamma (w - w*)) + sqrt(epsilon) xi
 
-d/2 at a regular minimum of d parameters where gamma is small, less where the loss is degenerate. The gradient is that
-of all the data or of a random batch of units a step. Far from a minimum, or when the chain finds lower ground, the
-value can be negative: it is kept, and the note says which chains left the basin (ended below L(w*)) or still climbed.
-It is the most delicate measure here: it depends on epsilon, gamma and the number of draws, and converges slowly
-in high dimensions. Compare checkpoints at equal settings only.
+d/2 at a regular minimum of d parameters where gamma is small, less where the loss is degenerate. On a quadratic with
+curvatures h each direction gives n beta h / (2 (n beta h + gamma)), times 1 / (1 - epsilon (n beta h + gamma) / 4) for
+the chain's finite step: gamma, the step and the temperature are part of what is measured. The gradient is that of all
+the data or of a random batch of units a step.
+
+A chain needs 2 / (epsilon (n beta h + gamma)) steps to forget where it started, so at most 2 / (epsilon gamma). A value
+whose chains still move on is called unsettled: where the second half of the draws differs from the first by more than
+the stated error and by more than chance (a t-test over chains, at 1 %), where chains ended below L(w*) and so left
+the basin, or where they were no numbers any more. It is kept as it is, negative ones too. It is the most delicate
+measure here and converges slowly in high dimensions. Compare checkpoints at equal settings only.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
+from scipy.special import stdtrit
 
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective, gradient_at, loss_at
@@ -25,7 +32,7 @@ from landscape.sharpness.m_sharpness import mean_and_error
 from landscape.sharpness.perturbation import displaced, scale_of
 from landscape.sharpness.units import unit_count, with_units
 
-CLIMBING = 0.05  # a chain whose last half lies higher than its first by this share of the rise has not settled
+CHANCE = 0.01  # of calling settled chains unsettled
 
 
 def local_learning_coefficient(
@@ -54,8 +61,8 @@ def local_learning_coefficient(
         seed: of the noise and the batches.
 
     Returns:
-        With the note "k of m chains ended below the checkpoint: they left the basin" where that is so. Chains that
-        became infinite make the value NaN or infinite.
+        With a note that begins with "unsettled" and says why, where the chains have not settled (`is_settled`).
+        Chains that became infinite make the value NaN or infinite.
 
     Raises:
         InvalidArgument: an option outside what it may be.
@@ -74,17 +81,13 @@ def local_learning_coefficient(
     temper = n / math.log(n)
     stretch = scale_of(objective, "absolute", block=block)
     centre = loss_at(objective, objective.weights).value
-    values, below, climbing = [], 0, 0
+    values, halves = [], []
     for chain in range(chains):
         rises = _chain(objective, stretch, temper, epsilon, gamma, batch, burn_in + draws, (seed, chain), centre)
         kept = rises[burn_in:]
-        mean = sum(kept) / draws
-        values.append(temper * mean)
-        first, last = sum(kept[: draws // 2]) / (draws // 2), sum(kept[-(draws // 2) :]) / (draws // 2)
-        below += last < 0
-        climbing += last - first > CLIMBING * abs(mean)
-    notes = [f"{below} of {chains} chains ended below the checkpoint: they left the basin"] if below else []
-    notes += [f"{climbing} of {chains} chains still climbed: more burn-in"] if climbing else []
+        values.append(temper * sum(kept) / draws)
+        half = draws // 2
+        halves.append((temper * sum(kept[:half]) / half, temper * sum(kept[-half:]) / half))
     setting = {
         "epsilon": float(epsilon),
         "gamma": float(gamma),
@@ -97,7 +100,28 @@ def local_learning_coefficient(
         **({} if block is None else {"block": block}),
     }
     cost = chains * (burn_in + draws) * (1 if batch is None else 2)
-    return SharpnessMeasure("llc", setting, *mean_and_error(values), cost, "; ".join(notes))
+    value, error = mean_and_error(values)
+    return SharpnessMeasure("llc", setting, value, error, cost, unsettled(halves, error or 0.0))
+
+
+def unsettled(halves: Sequence[tuple[float, float]], error: float) -> str:
+    """Why chains have not settled, from the means of the first and the last half of each, or nothing.
+
+    Args:
+        halves: of each chain, in units of the value.
+        error: the value's standard error; a drift below it does no harm.
+    """
+    lost = sum(not (math.isfinite(first) and math.isfinite(last)) for first, last in halves)
+    if lost:
+        return f"unsettled: {lost} of {len(halves)} chains were not finite, a smaller epsilon or more gamma may help"
+    reasons = []
+    drift, spread = mean_and_error([last - first for first, last in halves])
+    if abs(drift) > max(error, float(stdtrit(len(halves) - 1, 1 - CHANCE / 2)) * (spread or 0.0)):
+        reasons.append(f"from one half of the draws to the next the value moved by {drift:+.3g} ± {spread:.1g}")
+    below = sum(last < 0 for _, last in halves)
+    if below:
+        reasons.append(f"{below} of {len(halves)} chains ended below the checkpoint: they left the basin")
+    return f"unsettled: {'; '.join(reasons)}" if reasons else ""
 
 
 def _chain(

@@ -58,7 +58,7 @@ class Kind:
 
 
 PLAIN_NOTES = ("one ascent step of the loss", "at the worst point found for the loss")  # how it is taken, no more
-UNSETTLED = "did not converge"
+UNSETTLED = ("did not converge", "unsettled")  # what a note says of eigenvalues, of chains
 
 KINDS = {
     "lambda_max": Kind("λmax", "λ", invariant=False),
@@ -113,8 +113,8 @@ def is_lower_bound(measure: SharpnessMeasure) -> bool:
 
 
 def is_settled(measure: SharpnessMeasure) -> bool:
-    """Whether the eigenvalues it is made of reached their tolerance; true of whatever is made of none."""
-    return UNSETTLED not in measure.note
+    """Whether the eigenvalues, the chains or the search behind the value came to rest."""
+    return not any(word in measure.note for word in UNSETTLED)
 
 
 def is_plain(measure: SharpnessMeasure) -> bool:

@@ -93,6 +93,12 @@ def quadratic(
     return Quadratic(matrix, minimum, constant, Layout.of(weights), weights, chunks)
 
 
+def bowl(size: int, *, at_minimum: bool = False) -> Quadratic:
+    """Convex, one chunk of three units, so that two hundred estimates take a second."""
+    half = quadratic(size=size).matrix
+    return quadratic(half @ half.T + 0.1 * torch.eye(size), units=3, batch_size=3, at_minimum=at_minimum)
+
+
 def dense_hessian(objective: Objective) -> Tensor:
     """The Hessian of the mean loss over the free coordinates, dense, float64, by torch.func on one flat vector."""
     layout, weights = objective.layout, objective.weights

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from landscape_tests.known import quadratic, small_network
+from landscape_tests.known import bowl, quadratic, small_network
 from torch import nn
 
 from landscape.curvature.ends import eigenpairs_of
@@ -16,56 +16,12 @@ from landscape.sharpness.llc import local_learning_coefficient
 from landscape.sharpness.relative_flatness import relative_flatness
 from landscape.sharpness.spectral import eigenvalue_ratio
 
-SEEDS = 200
-T9 = 2.262157  # 95 % of a t with 9 degrees of freedom, for the errors of ten draws
-
-
-def bowl(size=18, **options):
-    """Convex, one chunk, so that two hundred estimates take a second."""
-    half = quadratic(size=size).matrix
-    return quadratic(half @ half.T + 0.1 * torch.eye(size), units=3, batch_size=3, **options)
-
-
-def covers(found, truth, factor=T9):
-    """How often the stated error covers the truth, and the mean error in units of its own spread."""
-    values = np.array([measure.value for measure in found])
-    errors = np.array([measure.standard_error for measure in found])
-    bias = (values.mean() - truth) / (values.std(ddof=1) / len(values) ** 0.5)
-    return (abs(values - truth) < factor * errors).mean(), bias
-
-
-@pytest.mark.parametrize("scale", ["relative"])
-def test_the_errors_of_the_average_case_and_of_lpf_cover_the_truth(scale):
-    known = bowl()
-    stretch = torch.ones(18).double() if scale == "absolute" else known.layout.flatten(known.weights).abs()
-    rise = 0.005 * (stretch**2 * known.matrix.diagonal()).sum().item()
-    centre = known.value(known.layout.flatten(known.weights))
-    for measured, truth in ((average_case_sharpness, rise), (smoothed_loss, centre + rise)):
-        found = [measured(known, [0.1], scale=scale, pairs=10, seed=seed)[0] for seed in range(SEEDS)]
-        share, bias = covers(found, truth)
-        assert 0.91 <= share <= 0.99
-        assert abs(bias) < 3
-
 
 def test_lpf_is_the_loss_plus_the_average_case_of_the_same_noise():
     small = small_network()
     (lpf,), (rise,) = (measured(small, [0.05], pairs=4) for measured in (smoothed_loss, average_case_sharpness))
     assert lpf.value == pytest.approx(loss_at(small, small.weights).value + rise.value, rel=1e-12)
     assert lpf.standard_error == pytest.approx(rise.standard_error, rel=1e-9)
-
-
-@pytest.mark.parametrize("scale", ["relative"])
-def test_pac_bayes_flatness_is_the_closed_form_and_its_error_covers_it(scale):
-    known = bowl()
-    stretch = torch.ones(18).double() if scale == "absolute" else known.layout.flatten(known.weights).abs()
-    truth = (stretch**2 * known.matrix.diagonal()).sum().item() / (2 * 0.3)
-    found = [pac_bayes_flatness(known, 0.3, scale=scale, pairs=10, seed=seed) for seed in range(SEEDS)]
-    share, bias = covers([flatness for flatness, _ in found], truth)
-    assert 0.90 <= share <= 0.99
-    assert abs(bias) < 3
-    share, _ = covers([sigma for _, sigma in found], truth**-0.5)
-    assert 0.90 <= share <= 0.99
-    assert all(flatness.value == pytest.approx(sigma.value**-2, rel=1e-12) for flatness, sigma in found)
 
 
 def test_at_the_sigma_found_the_mean_rise_is_tau_whatever_the_shape():
@@ -134,21 +90,11 @@ def test_the_derivative_of_the_outputs_is_that_of_a_small_step():
 
 
 def test_the_fisher_rao_norm_of_a_quadratic_is_its_form_and_a_block_has_its_own():
-    known = bowl()  # outputs are w - minimum and the loss is quadratic in them: G is A
+    known = bowl(18)  # outputs are w - minimum and the loss is quadratic in them: G is A
     w = known.layout.flatten(known.weights)
     assert fisher_rao_norm(known).value == pytest.approx((w @ known.matrix @ w).item(), rel=1e-12)
     own = torch.cat([w[:15], torch.zeros(3)])
     assert fisher_rao_norm(known, block="table").value == pytest.approx((own @ known.matrix @ own).item(), rel=1e-12)
-
-
-def test_relative_flatness_is_the_sum_over_rows_and_its_error_covers_it():
-    known = quadratic(size=12, units=2, batch_size=2)  # a table of three rows of three, a bias of three
-    W, H = known.weights["table"], known.matrix[:9, :9].reshape(3, 3, 3, 3)
-    truth = torch.einsum("ik,jk,iaja->", W, W, H).item()
-    found = [relative_flatness(known, "table", probes=10, seed=seed) for seed in range(SEEDS)]
-    share, bias = covers(found, truth)
-    assert 0.90 <= share <= 0.99
-    assert abs(bias) < 3
 
 
 def test_relative_flatness_takes_the_largest_table_and_stays_when_it_is_rescaled():
@@ -178,28 +124,6 @@ def test_the_eigenvalue_ratio_is_within_its_residual_of_the_dense_one():
         eigenvalue_ratio(pairs, other=7)
 
 
-def stationary_llc(known, *, epsilon, gamma):
-    """Of SGLD on a quadratic around its minimum: each eigendirection is an autoregression of known variance."""
-    n = sum(float(chunk.counts.sum()) for chunk in known.chunks)
-    a = n / math.log(n) * torch.linalg.eigvalsh(known.matrix)
-    pull = a + gamma
-    return (0.5 * a / (pull * (1 - epsilon * pull / 4))).sum().item()
-
-
-def test_the_llc_of_a_quadratic_is_that_of_its_stationary_chain():
-    known = bowl(at_minimum=True)
-    known.chunks[0].slopes.zero_()
-    settings = {"epsilon": 0.02, "gamma": 1.0}
-    truth = stationary_llc(known, **settings)
-    found = [
-        local_learning_coefficient(known, chains=5, draws=60, burn_in=30, seed=seed, **settings) for seed in range(10)
-    ]
-    share, bias = covers(found, truth, factor=4.604)  # 99 % of a t with 4 degrees of freedom
-    assert share >= 0.8
-    assert abs(bias) < 4
-    assert np.mean([measure.value for measure in found]) == pytest.approx(truth, rel=0.1)
-
-
 def test_a_chain_that_leaves_the_basin_is_kept_negative_and_named():
     saddle = quadratic(torch.diag(torch.tensor([1.0, -0.5, 1.0])), at_minimum=True)
     measure = local_learning_coefficient(saddle, chains=2, draws=60, burn_in=60, epsilon=0.05, gamma=0.0)
@@ -207,8 +131,15 @@ def test_a_chain_that_leaves_the_basin_is_kept_negative_and_named():
     assert "2 of 2 chains ended below the checkpoint: they left the basin" in measure.note
 
 
+def test_chains_that_run_away_are_kept_and_named():
+    known = bowl(18, at_minimum=True)
+    measure = local_learning_coefficient(known, chains=2, draws=400, burn_in=0, epsilon=1e6, gamma=1.0)
+    assert not math.isfinite(measure.value)
+    assert measure.note.startswith("unsettled: 2 of 2 chains were not finite")
+
+
 def test_batches_of_units_give_the_llc_of_the_whole_loss_as_well():
-    known = bowl(at_minimum=True)
+    known = bowl(18, at_minimum=True)
     known.chunks[0].slopes.zero_()  # then every batch has the whole gradient
     whole, batched = (
         local_learning_coefficient(

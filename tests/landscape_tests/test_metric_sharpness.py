@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from landscape_tests.known import quadratic, small_network
+from landscape_tests.rates import SEEDS, covered, holds_at_the_stated_rate
 
 from landscape.errors import InvalidArgument
 from landscape.objective import loss_at
@@ -37,14 +38,14 @@ def test_the_drop_under_noise_of_a_linear_metric_is_zero_by_its_pairs():
 @pytest.mark.parametrize("draws", [1, 2, 8])
 def test_the_error_of_a_paired_mean_covers_the_truth_where_units_and_draws_vary(draws):
     generator = np.random.default_rng(0)
-    covered, errors, means = 0, [], []
-    for _ in range(200):
+    hits, errors, means = [], [], []
+    for _ in range(SEEDS):
         units, noise = generator.normal(0.5, 1, 40), generator.normal(0, 0.3 if draws > 2 else 0, draws)
         mean, error = paired_mean(units + noise[:, None] + generator.normal(0, 0.5, (draws, 40)))
-        covered += abs(mean - 0.5) < 2.02 * error
+        hits.append(covered(mean, error, 0.5, degrees=39))
         errors.append(error)
         means.append(mean)
-    assert 0.9 <= covered / 200 <= 0.99
+    assert holds_at_the_stated_rate(hits)
     assert np.mean(errors) == pytest.approx(np.std(means, ddof=1), rel=0.12)
 
 

@@ -14,7 +14,7 @@ from landscape.errors import InvalidArgument, StoreMismatch
 from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
 from landscape.records import SharpnessMeasure
-from landscape.sharpness.names import KINDS, is_invariant, quantity_of
+from landscape.sharpness.names import KINDS, is_invariant, is_settled, quantity_of
 from landscape.sharpness.plan import FAMILIES, sharpness_plan
 from landscape.sharpness.resume import compute_sharpness
 from landscape.sharpness.settings import SharpnessSettings
@@ -214,5 +214,27 @@ def test_all_leaves_ranking_out_where_there_are_no_metrics_and_asking_for_it_ref
     refused = run("sharpness", target, "--store", tmp_path / "a.h5", "--measures", "ranking", *few)
     assert isinstance(refused.exception, InvalidArgument)
     done = run("sharpness", target, "--store", tmp_path / "b.h5", "--measures", "all", *few)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 3, done.output  # the LLC beside a saddle does not settle
     assert not any(m.setting.get("metric") for m in Store.read(tmp_path / "b.h5").sharpness("quadratic").measures)
+
+
+def test_chains_that_did_not_settle_are_kept_named_and_end_with_exit_code_3(tmp_path):
+    path, target = tmp_path / "study.h5", "landscape_tests.known:quadratic"
+    for _ in range(2):  # measured, and found again
+        done = run("sharpness", target, "--store", path, "--measures", "llc", "--draws", 10)
+        assert done.exit_code == 3, done.output
+        assert "│ ?" in done.stdout.replace(" ", "").replace("│", "│ ")
+        assert "unsettled: 2 of 4 chains ended below the checkpoint" in done.stdout
+        assert "?: unsettled, the value would go on moving" in done.stdout
+    (measure,) = Store.read(path).sharpness("quadratic").measures
+    assert not is_settled(measure)
+    table = prepare_sharpness_table(Store.read(path))
+    assert any("hollow: unsettled" in note for note in table.notes)
+    ((_, (panel,)),) = table.columns
+    assert not panel.marks[0].solid.any()
+    assert not prepare_sharpness(Store.read(path)).panels[0].marks[0].solid.any()
+    assert run("sharpness", target, "--store", path, "--measures", "sam", "--rho", ".1").exit_code == 0
+    held = ("--llc-gamma", 1e4, "--llc-epsilon", 1e-4, "--draws", 12)
+    run("sharpness", target, "--store", path, "--measures", "llc", *held)
+    settings = [m.setting for m in Store.read(path).sharpness("quadratic").measures if m.measure == "llc"]
+    assert [(s["gamma"], s["epsilon"]) for s in settings] == [(100.0, 1e-6), (1e4, 1e-4)]

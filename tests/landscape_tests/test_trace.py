@@ -6,14 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from landscape_tests.known import dense_hessian, quadratic, small_network
+from landscape_tests.rates import SEEDS, holds_at_the_stated_rate
 from scipy import stats
 
 from landscape.blocks import mask_of
 from landscape.curvature.coordinates import Rescaled, hessian_in, images, rademacher
 from landscape.curvature.trace import hutch_plus_plus, hutchinson, trace_of
 from landscape.errors import InvalidArgument, NonFiniteProduct
-
-SEEDS = 200
 
 
 def symmetric(size, seed=0):
@@ -60,9 +59,8 @@ def test_a_diagonal_matrix_is_known_from_one_probe():
 
 
 def coverage(intervals):
-    """Whether as many of these (off, reach) hold the truth as 95 % intervals do, but for chance of 1 in 1000."""
-    low, high = stats.binom.interval(0.999, len(intervals), 0.95)
-    return low <= sum(off <= reach for off, reach in intervals) <= high
+    """Whether as many of these (off, reach) hold the truth as 95 % intervals do, but for chance."""
+    return holds_at_the_stated_rate([off <= reach for off, reach in intervals])
 
 
 def test_stated_errors_hold_the_truth_at_the_stated_rate_over_two_hundred_seeds():
