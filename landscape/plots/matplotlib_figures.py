@@ -22,14 +22,15 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.matplotlib_marks import draw_marks
 from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, shade, value_axis
-from landscape.plots.matplotlib_places import draw_line_places, draw_places, places_in
-from landscape.plots.matplotlib_rows import sharpness_table
+from landscape.plots.matplotlib_places import draw_line_places, draw_places, draw_relief_places, places_in
+from landscape.plots.matplotlib_rows import change, sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
 
 __all__ = [
+    "change",
     "contour",
     "curve",
     "density",
@@ -46,6 +47,8 @@ __all__ = [
     "trace",
     "training",
 ]
+
+CELLS, CELLS_OF_MANY = 60, 40  # a side, that a relief is drawn with, and one of three or more side by side
 
 
 def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
@@ -86,16 +89,17 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> Figure:
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
         for index, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=False)):
-            _draw_contour(axes, panel, data, style)
+            _draw_contour(axes, panel, data, style, style.title(panel.title, (width - 0.8) / columns))
             axes.set_xlabel(data.x_label)
             if index % columns == 0:
                 axes.set_ylabel(data.y_label)
             axes.label_outer(remove_inner_ticks=False)
-        _colour_bar(figure, data.scale, style, _bands(data.scale), ax=list(grid.flat[: len(data.panels)]), pad=0.02)
+        beside = {"ax": list(grid.flat[: len(data.panels)]), "pad": 0.02, "aspect": 20 * rows}
+        _colour_bar(figure, data.scale, style, _bands(data.scale), **beside)
     return figure
 
 
-def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) -> None:
+def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style, title: str) -> None:
     axes.set_facecolor(shade(0.88))
     axes.set_box_aspect(1)
     axes.set_xlim(panel.alpha[0], panel.alpha[-1])
@@ -156,7 +160,7 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
         )
     draw_places(axes, panel, style)
     axes.locator_params(nbins=5)
-    axes.set_title(f"{panel.title}\n", fontweight="bold")
+    axes.set_title(f"{title}\n", fontweight="bold")
     axes.annotate(panel.subtitle, (0.5, 1.0), (0, 4), "axes fraction", "offset points", ha="center", va="bottom")
 
 
@@ -192,12 +196,12 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
             box = (column * side / width, bottom / height, side / width, side / height)
             axes = figure.add_axes(box, projection="3d")
             assert isinstance(axes, Axes3D)
-            _draw_relief(axes, panel, data, style)
+            _draw_relief(axes, panel, data, style, CELLS if columns < 3 else CELLS_OF_MANY)
             centre = (column + 0.5) * side / width
             figure.text(
                 centre,
                 (bottom + side - 0.02 + 0.0175 * style.size) / height,
-                panel.title,
+                style.title(panel.title, side),
                 ha="center",
                 fontweight="bold",
                 fontsize=style.size + 1,
@@ -216,7 +220,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     return figure
 
 
-def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -> None:
+def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style, cells: int) -> None:
     axes.set_facecolor("none")  # or it hides the labels of the panel beside it
     colours = matplotlib.colormaps[style.surface_map]
     norm = Normalize(data.scale.low, data.scale.high)
@@ -228,8 +232,8 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
             panel.heights,
             cmap=colours,
             norm=norm,
-            rcount=60,
-            ccount=60,
+            rcount=cells,
+            ccount=cells,
             linewidth=0.15,
             edgecolor=(0, 0, 0, 0.25),
             antialiased=True,
@@ -238,6 +242,7 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
         axes.plot(
             *panel.centre, panel.centre_height, "P", color="white", markeredgecolor="black", markersize=6, zorder=10
         )
+    draw_relief_places(axes, panel, style)
     axes.computed_zorder = False
     axes.set_xlim(panel.alpha[0], panel.alpha[-1])
     axes.set_ylim(panel.beta[0], panel.beta[-1])

@@ -28,6 +28,8 @@ METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": None},
 }
 
+PACKING = 3  # of a .png: a tenth larger than at zlib's own 6, in half the time
+
 
 class PaperFigure(Figure):
     """A figure that remembers its style, and that a notebook shows without pyplot."""
@@ -56,7 +58,8 @@ def save(figure: Figure, path: str | Path) -> Path:
 def _bytes(figure: Figure, kind: str, dots_per_inch: int) -> bytes:
     content = io.BytesIO()
     with rules(getattr(figure, "style", PAPER)):
-        figure.savefig(content, format=kind[1:], dpi=dots_per_inch, metadata=METADATA[kind])
+        packing = {"pil_kwargs": {"compress_level": PACKING}} if kind == ".png" else {}
+        figure.savefig(content, format=kind[1:], dpi=dots_per_inch, metadata=METADATA[kind], **packing)
     return content.getvalue()
 
 

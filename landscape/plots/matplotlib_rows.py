@@ -12,6 +12,15 @@ ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its ro
 
 def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
     """Every sharpness measure, raw ones left and scale-invariant ones right, each quantity on its own axis."""
+    return _rows_figure(data, style)
+
+
+def change(data: RowsData, *, style: Style = PAPER) -> Figure:
+    """How far every measure changes between groups, raw ones left and scale-invariant ones right, with intervals."""
+    return _rows_figure(data, style)
+
+
+def _rows_figure(data: RowsData, style: Style) -> Figure:
     with rules(style):
         heights = [[ROW * len(panel.categories) + AXIS for panel in panels] for _, panels in data.columns]
         figure = empty_figure(style, style.page, max(map(sum, heights)) + 0.5, data.notes)

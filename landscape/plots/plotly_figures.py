@@ -8,14 +8,15 @@ from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
-from landscape.plots.plotly_places import add_line_places, add_places
-from landscape.plots.plotly_rows import sharpness_table
+from landscape.plots.plotly_places import add_line_places, add_places, add_relief_places
+from landscape.plots.plotly_rows import change, sharpness_table
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
 from landscape.plots.style import PAPER, Style
 
 __all__ = [
+    "change",
     "contour",
     "curve",
     "density",
@@ -174,6 +175,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
                 marker={"symbol": "cross", "size": 5, "color": "black"},
                 **place,
             )
+        add_relief_places(figure, panel, data, place)
     figure.update_scenes(
         xaxis_title_text=data.x_label,
         yaxis_title_text=data.y_label,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from landscape.errors import InvalidArgument
+from landscape.plots.scale import shortened
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -58,6 +59,10 @@ class Style:
     def columns(self, panels: int) -> int:
         """How many panels stand side by side."""
         return panels if panels <= 3 else 2 if panels == 4 else 3
+
+    def title(self, text: str, width: float) -> str:
+        """A bold title that fits a panel this wide."""
+        return shortened(text, int(width * 72 / (0.66 * (self.size + 1))))
 
     def wrapped(self, notes: Sequence[str], width: float) -> str:
         """Notes as lines that fit a figure this wide."""
