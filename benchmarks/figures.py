@@ -1,10 +1,10 @@
 """What figures and the report of a large store cost: `python benchmarks/figures.py`, start-up of each process included.
 
-The store holds 3 checkpoints x 4 surfaces x 201 x 201 points. Its figures are what somebody asks `landscape plot` for: all
-twelve surfaces as contours on one colour scale and as reliefs on one height, two commands. The report is that of
+The store holds 3 checkpoints x 4 surfaces x 201 x 201 points. Its figures are what somebody asks `landscape plot` for:
+all twelve surfaces as contours on one colour scale and as reliefs on one height, two commands. The report is that of
 `landscape report`. Prints a Markdown table and exits with 1 if a bar is missed. `--clock cpu` counts the processes' own
-time, for a machine that others work on too. Processes may keep bytecode, as Python does unless told otherwise; the first
-run of each writes it and does not count.
+time, for a machine that others work on too. Processes may keep bytecode, as Python does unless told otherwise: the
+first run of each writes it and does not count.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from landscape.plots.matplotlib_rows import change, sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
-from landscape.plots.style import PAPER, Style
+from landscape.plots.style import PAPER, SURFACE, Style
 
 __all__ = [
     "change",
@@ -81,15 +81,17 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
 def contour(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     """Filled contours side by side, one colour bar."""
     with rules(style):
-        columns = style.columns(len(data.panels))
+        columns = style.columns(len(data.panels), SURFACE)
         rows = math.ceil(len(data.panels) / columns)
-        width = style.width(len(data.panels))
-        figure = empty_figure(style, width, rows * ((width - 0.8) / columns + 0.35) + 0.25, data.notes)
+        width, unit = style.width(len(data.panels)), style.size / PAPER.size
+        side = (width - 1.3 * unit) / columns - 0.1  # what labels and the colour bar leave to a panel
+        height = rows * (side + 0.48 * unit) + 0.35 * unit
+        figure = empty_figure(style, width, height, data.notes, stretched=False)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
         for index, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=False)):
-            _draw_contour(axes, panel, data, style, style.title(panel.title, (width - 0.8) / columns))
+            _draw_contour(axes, panel, data, style, style.title(panel.title, side + 0.3))
             axes.set_xlabel(data.x_label)
             if index % columns == 0:
                 axes.set_ylabel(data.y_label)
@@ -181,18 +183,19 @@ def _keep_apart(axes: Axes, texts: Sequence[Text], taken: Sequence[tuple[float, 
 def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     """3D reliefs side by side on one height, one colour bar."""
     with rules(style):
-        columns = style.columns(len(data.panels))
+        columns = style.columns(len(data.panels), SURFACE)
         rows = math.ceil(len(data.panels) / columns)
         width = style.width(len(data.panels))
-        side = (width - 0.85) / columns
+        side, above = (width - 0.85) / columns, 0.0375 * style.size  # inches of a panel, and of the titles above it
         text = style.wrapped(data.notes, width)
         foot = 0.12 + 0.15 * (text.count("\n") + 1) if text else 0.05
-        height = rows * (side + 0.3) + foot
+        foot += 0.2 * (side < SURFACE)  # labels reach below a small panel
+        height = rows * (side + above) + foot
         figure = PaperFigure(figsize=(width, height))
         figure.style = style
         for index, panel in enumerate(data.panels):
             row, column = divmod(index, columns)
-            bottom = foot + (rows - 1 - row) * (side + 0.3)
+            bottom = foot + (rows - 1 - row) * (side + above)
             box = (column * side / width, bottom / height, side / width, side / height)
             axes = figure.add_axes(box, projection="3d")
             assert isinstance(axes, Axes3D)
@@ -262,9 +265,10 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style, c
 def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
     """Both ends of the spectrum, a row a checkpoint."""
     with rules(style):
-        rows = len(data.labels)
-        figure = empty_figure(style, style.page, 1.15 + 0.42 * rows, data.notes)
-        grid = figure.subplots(1, len(data.panels), squeeze=False)
+        columns = style.columns(len(data.panels))
+        rows = math.ceil(len(data.panels) / columns)
+        figure = empty_figure(style, style.page, 0.4 + rows * (0.75 + 0.42 * len(data.labels)), data.notes)
+        grid = figure.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(grid.flat, data.panels, strict=True):
             axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
             draw_marks(axes, panel, style, upright=False)
@@ -274,7 +278,8 @@ def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
                         axes.annotate(
                             text, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=style.size - 1
                         )
-            axes.label_outer(remove_inner_ticks=False)
+            if columns > 1:
+                axes.label_outer(remove_inner_ticks=False)
     return figure
 
 

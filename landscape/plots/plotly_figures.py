@@ -13,7 +13,7 @@ from landscape.plots.plotly_rows import change, sharpness_table
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
-from landscape.plots.style import PAPER, Style
+from landscape.plots.style import PAPER, SURFACE, Style
 
 __all__ = [
     "change",
@@ -73,7 +73,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
 
 def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """Filled contours side by side, one colour bar."""
-    columns, rows = grid_of(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style, SURFACE)
     figure = make_subplots(rows, columns, subplot_titles=_titles(data), horizontal_spacing=0.08, vertical_spacing=0.16)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
@@ -148,7 +148,7 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
 
 def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """3D reliefs side by side on one height, one colour bar."""
-    columns, rows = grid_of(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style, SURFACE)
     kinds = [[{"type": "scene"}] * columns for _ in range(rows)]
     figure = make_subplots(rows, columns, specs=kinds, subplot_titles=_titles(data), horizontal_spacing=0.02)
     heights = axis_of(data.scale)

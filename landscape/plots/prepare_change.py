@@ -18,8 +18,8 @@ from landscape.plots.scale import Scale, room_around, scale_of
 from landscape.store import Store
 
 MOST_TICKS = 4  # of an axis half a page wide
-SPREAD = 0.85  # of all ends of intervals lie on the axis at least; it reaches beyond every mean
-BEYOND = 1.3  # times the largest mean
+SPREAD = 0.85  # of all ends of intervals lie on the axis at least; and every mean does
+BEYOND = 2.0  # times the largest mean
 
 
 def prepare_change(store: Store, names: Sequence[str] = (), *, baseline: str | None = None) -> RowsData:
@@ -92,10 +92,9 @@ def _shown(change: Change) -> tuple[float, float, float]:
 
 def _scale(name: str, values: Floats) -> Scale:
     """An axis with zero that holds every mean and most ends; an interval may reach far beyond all means."""
-    means, ends = values[:, 0], np.abs(values[:, 1:][np.isfinite(values[:, 1:])])
-    reach = BEYOND * float(np.abs(means).max())
+    reach, ends = BEYOND * float(np.abs(values[:, 0]).max()), np.abs(values[:, 1:][np.isfinite(values[:, 1:])])
     if len(ends):
-        reach = max(reach, float(np.quantile(ends, SPREAD)))
+        reach = min(float(ends.max()), max(reach, float(np.quantile(ends, SPREAD))))
     held = np.clip(values, -reach, reach)
     scale = scale_of(name, held, np.zeros(1), allow_log=False).with_fewer_ticks(MOST_TICKS)
     below, above = int((values < scale.low).sum()), int((values > scale.high).sum())

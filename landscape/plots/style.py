@@ -56,9 +56,10 @@ class Style:
         ]
         return "#" + "".join(f"{part:02x}" for part in parts)
 
-    def columns(self, panels: int) -> int:
-        """How many panels stand side by side."""
-        return panels if panels <= 3 else 2 if panels == 4 else 3
+    def columns(self, panels: int, least: float = 1.9) -> int:
+        """How many panels stand side by side, each at least so many inches wide with its labels."""
+        wanted = panels if panels <= 3 else 2 if panels == 4 else 3
+        return max(1, min(wanted, int(self.width(panels) / least)))
 
     def title(self, text: str, width: float) -> str:
         """A bold title that fits a panel this wide."""
@@ -79,6 +80,7 @@ DARK = Style(
     template="plotly_dark",
 )
 STYLES = {"paper": PAPER, "talk": TALK, "dark": DARK}
+SURFACE = 1.5  # inches: a surface needs less width than an axis with labels of its own
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of one and of both columns of a two-column paper
 
 
