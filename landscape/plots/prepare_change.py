@@ -55,10 +55,10 @@ def prepare_change(store: Store, names: Sequence[str] = (), *, baseline: str | N
     else:
         over = " or ".join(map(str, pairs))
         notes.append(f"bars: 95 % t-intervals over {over} pairs of seeds, not corrected for the number of measures")
-        notes.append("hollow: the interval holds zero")
+        notes.append("hollow: the interval holds zero, or there is none")
     beyond = sum(panel.scale.clipped_above + panel.scale.clipped_below for _, panels in columns for panel in panels)
     if beyond:
-        notes.append(f"{beyond} ends of intervals lie beyond the axis")
+        notes.append(f"ends of intervals beyond the axis: {beyond}")
     return RowsData(tuple(columns), tuple(chosen), tuple(notes))
 
 
