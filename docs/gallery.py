@@ -59,6 +59,8 @@ def pictures() -> dict[str, bytes]:
         for file, made in ((path, fill), (seeds, fill_seeds)):
             with Store.write(file) as store:
                 made(store)
+                if made is fill:
+                    _add_ratio_map(store)
         names = {"curve": ["sharp-line", "flat-line"], "contour": ["sharp", "flat"], "relief": ["sharp", "flat"]}
         for name, (kind, chosen, options) in ({kind: (kind, names.get(kind, []), {}) for kind in KINDS} | MORE).items():
             arguments = [chosen] if chosen else []
@@ -82,7 +84,6 @@ def fill(store: Store) -> None:
         _add_sharpness(store, name, factor)
     _add_surface(store, "half", "sharp", square, 1.0, share=0.3)
     _add_path(store)
-    _add_ratio_map(store)
     _add_scores(store)
     _add_study(store)
 
@@ -147,7 +148,7 @@ def _add_path(store: Store) -> None:
     x, y = (Direction("pca", k, {"checkpoints": labels}, hash=f"{k:064x}", norm=1.0) for k in (11, 12))
     numbers = (epochs, tuple(f"{k:064x}" for k in range(12)), places, distances, 0.3 * distances)
     losses, explained = 0.75 + 0.05 * distances**1.5, np.array([0.83, 0.08, 0.05])
-    store.add_trajectory(Trajectory("path", "sharp", labels, *numbers, losses, explained, x, y, MADE))
+    store.add_trajectory(Trajectory("sharp-path", "sharp", labels, *numbers, losses, explained, x, y, MADE))
     grid = Grid(Axis(-2, 8, 41), Axis(-3, 4, 41))
     _add_surface(store, "path", "sharp", grid, 0.02, directions=(x, y))
 
