@@ -25,6 +25,7 @@ from landscape.records import (
     Status,
     Surface,
     Table,
+    Trajectory,
 )
 from landscape.spectra import Density, Subsets, Trace
 from landscape.store import Store
@@ -34,30 +35,40 @@ MADE = Provenance("made:numbers", {"loss": "made"}, command="python docs/gallery
 CURVATURE = {"sharp": 1.0, "flat": 0.4}
 KINDS = (
     *("curve", "contour", "relief", "spectrum", "density", "mass", "trace", "subsets", "sharpness", "sharpness_table"),
-    *("scores", "study", "training", "relation"),
+    *("scores", "study", "training", "relation", "change"),
 )
+MORE = {  # further pictures of a kind: (kind, what to draw by name, options)
+    "half": ("contour", ["half"], {}),
+    "path": ("contour", ["path"], {}),
+    "path-relief": ("relief", ["path"], {}),
+    "ratio": ("contour", ["ratio"], {"value": "ratio"}),
+    "seeds": ("curve", ["plain-1", "plain-2", "plain-3", "sam-1", "sam-2", "sam-3"], {"by_group": True}),
+}
 BLOCKS = ("item table", "attention", "feed-forward")
 SIZES = np.array([800, 120, 80])
 RHOS = (0.0, 0.001, 0.01, 0.1, 1.0)
+FILTERS = tuple(Direction("filter", 0, {"one_dimensional": "zero"}, hash=f"{k:064x}", norm=100.0) for k in (1, 2))
 SCREEN = Style(dots_per_inch=150)
 
 
 def pictures() -> dict[str, bytes]:
-    """PNG files by their place in the site: one a kind, and one of a half-measured surface."""
+    """PNG files by their place in the site: one a kind, and more of some kinds."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "made.h5"
-        with Store.write(path) as store:
-            fill(store)
-        for kind in (*KINDS, "half"):
-            drawn = "contour" if kind == "half" else kind
-            names = {"curve": ["sharp-line", "flat-line"], "contour": ["sharp", "flat"], "relief": ["sharp", "flat"]}
-            chosen = {"half": ["half"]}.get(kind, names.get(kind, []))
+        path, seeds = Path(folder) / "made.h5", Path(folder) / "seeds.h5"
+        for file, made in ((path, fill), (seeds, fill_seeds)):
+            with Store.write(file) as store:
+                made(store)
+                if made is fill:
+                    _add_ratio_map(store)
+        names = {"curve": ["sharp-line", "flat-line"], "contour": ["sharp", "flat"], "relief": ["sharp", "flat"]}
+        for name, (kind, chosen, options) in ({kind: (kind, names.get(kind, []), {}) for kind in KINDS} | MORE).items():
             arguments = [chosen] if chosen else []
-            data = getattr(prepare, f"prepare_{drawn}")(Store.read(path), *arguments)
-            file = Path(folder) / f"{kind}.png"
-            matplotlib_figures.save(getattr(matplotlib_figures, drawn)(data, style=SCREEN), file)
-            found[f"gallery/{kind}.png"] = file.read_bytes()
+            source = Store.read(seeds if name in ("change", "seeds") else path)
+            data = getattr(prepare, f"prepare_{kind}")(source, *arguments, **options)
+            file = Path(folder) / f"{name}.png"
+            matplotlib_figures.save(getattr(matplotlib_figures, kind)(data, style=SCREEN), file)
+            found[f"gallery/{name}.png"] = file.read_bytes()
     return found
 
 
@@ -72,8 +83,29 @@ def fill(store: Store) -> None:
         _add_spectra(store, name, factor)
         _add_sharpness(store, name, factor)
     _add_surface(store, "half", "sharp", square, 1.0, share=0.3)
+    _add_path(store)
     _add_scores(store)
     _add_study(store)
+
+
+def fill_seeds(store: Store) -> None:
+    """Two methods, three seeds of each: a line and sharpness measures a run."""
+    noise = np.random.default_rng(2)
+    for method, factor in (("plain", 1.0), ("sam", 0.8)):
+        for seed in (1, 2, 3):
+            name, own = f"{method}-{seed}", factor * float(np.exp(noise.normal(0, 0.06)))
+            config = {"group": method, "seed": seed}
+            store.add_checkpoint(Checkpoint(name, hash=name, norm=100.0, parameters=1000, config=config))
+            _add_surface(store, name, name, Grid(Axis(-1, 1, 41)), own)
+            _add_curvature(store, name, own)
+            measures = [("sam", {"rho": rho}, own * 0.2 * rho**1.4) for rho in (0.05, 0.1)]
+            measures += [("m_sharpness", {"rho": 0.1, "m": 256, "form": "step"}, 0.035 * own**2)]
+            measures += [("sam", {"rho": 0.5, "scale": "relative"}, 0.02 * own), ("fisher_rao", {}, 2.0 / own)]
+            measures += [
+                ("average_case", {"sigma": 0.1, "scale": "relative"}, 0.008 * float(np.exp(noise.normal(0, 0.02))))
+            ]
+            found = tuple(SharpnessMeasure(kind, setting, value, None, 1) for kind, setting, value in measures)
+            store.add_sharpness(SharpnessReport(name, name, found, MADE))
 
 
 def loss(alpha: Floats, beta: Floats, factor: float) -> Floats:
@@ -82,19 +114,59 @@ def loss(alpha: Floats, beta: Floats, factor: float) -> Floats:
     return 0.75 + bowl - 0.9 * factor * np.exp(-8 * ((alpha - 0.75) ** 2 + (beta + 0.4) ** 2))
 
 
-def _add_surface(store: Store, name: str, checkpoint: str, grid: Grid, factor: float, *, share: float = 1.0) -> None:
+def _add_surface(
+    store: Store,
+    name: str,
+    checkpoint: str,
+    grid: Grid,
+    factor: float,
+    *,
+    share: float = 1.0,
+    directions: tuple[Direction, ...] = FILTERS,
+) -> None:
     order = grid.coarse_to_fine()[: round(share * grid.size)]
     points = grid.coordinates[order].T
     alpha, beta = points if grid.beta is not None else (points[0], np.zeros(len(order)))
     values = {"loss": loss(alpha, beta, factor), "standard_error": 0.08 * factor * np.hypot(alpha, beta)}
     empty = {key: np.full(grid.shape, np.nan) for key in values}
     pending = np.full(grid.shape, Status.PENDING, dtype=np.uint8)
-    x, y = (Direction("filter", 0, {"one_dimensional": "zero"}, hash=f"{k:064x}", norm=100.0) for k in (1, 2))
+    x, y = directions
     axes = (grid.alpha.values, None if grid.beta is None else grid.beta.values)
     centre = {"loss": float(loss(np.zeros(1), np.zeros(1), factor)[0])}
     two = None if grid.beta is None else y
     store.add_surface(Surface(name, checkpoint, *axes, pending, empty, x, two, MADE, centre))
     store.write_points(name, order, values)
+
+
+def _add_path(store: Store) -> None:
+    """A training's path that turns into a bowl, on the principal plane it lies near to."""
+    turns = np.linspace(0, 3.2, 12)
+    places = np.stack([3.2 - turns, 0.8 * np.sin(turns)], axis=1) * 2
+    places[-1] = 0
+    distances = 1.05 * np.hypot(*places.T)
+    epochs, labels = np.arange(0.0, 60, 5), tuple(f"epoch-{k}" for k in range(0, 60, 5))
+    x, y = (Direction("pca", k, {"checkpoints": labels}, hash=f"{k:064x}", norm=1.0) for k in (11, 12))
+    numbers = (epochs, tuple(f"{k:064x}" for k in range(12)), places, distances, 0.3 * distances)
+    losses, explained = 0.75 + 0.05 * distances**1.5, np.array([0.83, 0.08, 0.05])
+    store.add_trajectory(Trajectory("sharp-path", "sharp", labels, *numbers, losses, explained, x, y, MADE))
+    grid = Grid(Axis(-2, 8, 41), Axis(-3, 4, 41))
+    _add_surface(store, "path", "sharp", grid, 0.02, directions=(x, y))
+
+
+def _add_ratio_map(store: Store) -> None:
+    """Most negative curvature at the checkpoint, a convex ring around it, and one point that did not converge."""
+    grid = Grid(Axis(-1, 1, 9), Axis(-1, 1, 9))
+    alpha, beta = (axis.reshape(grid.shape) for axis in grid.coordinates.T)
+    away = np.hypot(alpha, beta)
+    values = {
+        "ratio": 0.1 + 0.7 * np.exp(-8 * away**2) + 0.3 * away**2,
+        "converged": ((alpha != 0.5) | (beta != -0.75)).astype(float),
+    }
+    x, y = (Direction("filter", 0, {}, hash=f"{k:064x}", norm=100.0) for k in (1, 2))
+    done = np.full(grid.shape, Status.DONE, dtype=np.uint8)
+    centre = {"ratio": 0.8}
+    surface = Surface("ratio", "sharp", grid.alpha.values, grid.alpha.values, done, values, x, y, MADE, centre)
+    store.add_surface(surface)
 
 
 def _add_curvature(store: Store, name: str, factor: float) -> None:

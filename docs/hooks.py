@@ -17,6 +17,10 @@ from mkdocs.structure.files import File, Files
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PACKAGES = ("landscape", "samrec")
+MEASURED = (  # pictures kept beside README.md
+    *("beauty-contour", "beauty-sharpness", "beauty-path", "beauty-ratio", "beauty-density"),
+    "beauty-sharpness-table",
+)
 NAMES = """# Public names
 
 These names are stable: `dir(landscape)` and `dir(samrec)` list exactly them, Tab offers exactly them, and nothing else
@@ -33,8 +37,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add what is made at build time."""
     texts = {"reference/names.md": names_page(), "reference/commands.md": commands_page()}
     pictures = _gallery().pictures()
-    for name in ("beauty-contour.png", "beauty-sharpness.png"):  # measured, and kept beside README.md
-        pictures[f"figures/{name}"] = (ROOT / "figures" / name).read_bytes()
+    for name in MEASURED:
+        pictures[f"figures/{name}.png"] = (ROOT / "figures" / f"{name}.png").read_bytes()
     for path, content in (*texts.items(), *pictures.items()):
         files.append(File.generated(config, path, content=content))
     return files

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ class Kind(StrEnum):
     SUBSETS = "subsets"
     SHARPNESS = "sharpness"
     SHARPNESS_TABLE = "sharpness_table"
+    CHANGE = "change"
     SCORES = "scores"
     STUDY = "study"
     TRAINING = "training"
@@ -38,7 +39,7 @@ def plot(
         typer.Option(
             "--surface",
             "--name",
-            help="What to draw by name (of a study: quantities or measures), side by side; again for more. "
+            help="What to draw by name (of a study: quantities or measures; of changes: groups), again for more. "
             "All by default.",
         ),
     ] = None,
@@ -54,6 +55,10 @@ def plot(
     band: Annotated[
         str, typer.Option(**one_of("range", "sd"), help="Of lines of several seeds: smallest to largest, or mean ± sd.")
     ] = "range",
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="Of curves: runs of one group, such as a method's seeds, as one band.")
+    ] = False,
+    baseline: Annotated[str | None, typer.Option(help="Of changes: the group others are compared with.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw what a store holds, several checkpoints on one scale.
@@ -73,7 +78,7 @@ def plot(
     with Store.read(store) as opened:
         drawn = kind or _fitting(opened, names)
         if drawn in (Kind.CURVE, Kind.CONTOUR, Kind.RELIEF):
-            more = {"band": band} if drawn is Kind.CURVE else {}
+            more: dict[str, Any] = {"band": band, "by_group": by_group} if drawn is Kind.CURVE else {}
             data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value, **more)
         elif drawn is Kind.SCORES:
             tables = [name for name in names if name in opened.names("comparisons")]
@@ -81,6 +86,8 @@ def plot(
                 raise InvalidArgument(f"expected one table of scores, got {', '.join(tables)}")
             checkpoints = [name for name in names if name not in tables]
             data = prepare.prepare_scores(opened, tables[0] if tables else "", checkpoints)
+        elif drawn is Kind.CHANGE:
+            data = prepare.prepare_change(opened, names, baseline=baseline)
         else:
             data = getattr(prepare, f"prepare_{drawn}")(opened, names)
     if ending == ".html":

@@ -25,6 +25,7 @@ class Spot:
     text: str  # what to show beside it
     above: bool = True  # whether the label stands above the point or below
     side: Literal["left", "center", "right"] = "center"  # of the point, on which the label stands
+    height: float = np.nan  # of the surface there, as drawn; NaN beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Trail:
     y: Floats
     labels: tuple[Spot, ...]  # those that carry a label, the epoch
     texts: tuple[str, ...]  # what to show beside each checkpoint
+    heights: Floats = field(default_factory=lambda: np.zeros(0))  # (checkpoints,) of the surface there, as for spots
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Panel:
     centre_height: float  # as drawn; NaN if unknown
     spots: tuple[Spot, ...] = ()
     trail: Trail | None = None
+    lowest: Spot | None = None  # the lowest point of a loss, None where it is the centre
     unsettled: Floats = field(default_factory=lambda: np.zeros((0, 2)))  # (points, 2) drawn, but did not converge
 
 
@@ -151,7 +154,7 @@ class MarksData:
 
 @dataclass(frozen=True, slots=True)
 class RowsData:
-    """Columns of panels of marks in named rows, each column stacked by itself: what `sharpness_table` draws."""
+    """Columns of panels of marks in named rows, stacked in columns: what `sharpness_table` and `change` draw."""
 
     columns: tuple[tuple[str, tuple[MarksPanel, ...]], ...]  # (heading, panels from the top)
     labels: tuple[str, ...]  # of the legend, in the order of the colours

@@ -22,14 +22,15 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.matplotlib_marks import draw_marks
 from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, shade, value_axis
-from landscape.plots.matplotlib_places import draw_line_places, draw_places, places_in
-from landscape.plots.matplotlib_rows import sharpness_table
+from landscape.plots.matplotlib_places import draw_line_places, draw_places, draw_relief_places, places_in
+from landscape.plots.matplotlib_rows import change, sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
 from landscape.plots.matplotlib_studies import relation, study, training
 from landscape.plots.scale import Scale
-from landscape.plots.style import PAPER, Style
+from landscape.plots.style import PAPER, SURFACE, Style
 
 __all__ = [
+    "change",
     "contour",
     "curve",
     "density",
@@ -46,6 +47,8 @@ __all__ = [
     "trace",
     "training",
 ]
+
+CELLS, CELLS_OF_MANY = 60, 40  # a side, that a relief is drawn with, and one of three or more side by side
 
 
 def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
@@ -78,24 +81,27 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
 def contour(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     """Filled contours side by side, one colour bar."""
     with rules(style):
-        columns = style.columns(len(data.panels))
+        columns = style.columns(len(data.panels), SURFACE)
         rows = math.ceil(len(data.panels) / columns)
-        width = style.width(len(data.panels))
-        figure = empty_figure(style, width, rows * ((width - 0.8) / columns + 0.35) + 0.25, data.notes)
+        width, unit = style.width(len(data.panels)), style.size / PAPER.size
+        side = (width - 1.3 * unit) / columns - 0.1  # what labels and the colour bar leave to a panel
+        height = rows * (side + 0.48 * unit) + 0.35 * unit
+        figure = empty_figure(style, width, height, data.notes, stretched=False)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
         for index, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=False)):
-            _draw_contour(axes, panel, data, style)
+            _draw_contour(axes, panel, data, style, style.title(panel.title, side + 0.3))
             axes.set_xlabel(data.x_label)
             if index % columns == 0:
                 axes.set_ylabel(data.y_label)
             axes.label_outer(remove_inner_ticks=False)
-        _colour_bar(figure, data.scale, style, _bands(data.scale), ax=list(grid.flat[: len(data.panels)]), pad=0.02)
+        beside = {"ax": list(grid.flat[: len(data.panels)]), "pad": 0.02, "aspect": 20 * rows}
+        _colour_bar(figure, data.scale, style, _bands(data.scale), **beside)
     return figure
 
 
-def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) -> None:
+def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style, title: str) -> None:
     axes.set_facecolor(shade(0.88))
     axes.set_box_aspect(1)
     axes.set_xlim(panel.alpha[0], panel.alpha[-1])
@@ -156,7 +162,7 @@ def _draw_contour(axes: Axes, panel: Panel, data: SurfacesData, style: Style) ->
         )
     draw_places(axes, panel, style)
     axes.locator_params(nbins=5)
-    axes.set_title(f"{panel.title}\n", fontweight="bold")
+    axes.set_title(f"{title}\n", fontweight="bold")
     axes.annotate(panel.subtitle, (0.5, 1.0), (0, 4), "axes fraction", "offset points", ha="center", va="bottom")
 
 
@@ -177,27 +183,28 @@ def _keep_apart(axes: Axes, texts: Sequence[Text], taken: Sequence[tuple[float, 
 def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     """3D reliefs side by side on one height, one colour bar."""
     with rules(style):
-        columns = style.columns(len(data.panels))
+        columns = style.columns(len(data.panels), SURFACE)
         rows = math.ceil(len(data.panels) / columns)
         width = style.width(len(data.panels))
-        side = (width - 0.85) / columns
+        side, above = (width - 0.85) / columns, 0.0375 * style.size  # inches of a panel, and of the titles above it
         text = style.wrapped(data.notes, width)
         foot = 0.12 + 0.15 * (text.count("\n") + 1) if text else 0.05
-        height = rows * (side + 0.3) + foot
+        foot += 0.2 * (side < SURFACE)  # labels reach below a small panel
+        height = rows * (side + above) + foot
         figure = PaperFigure(figsize=(width, height))
         figure.style = style
         for index, panel in enumerate(data.panels):
             row, column = divmod(index, columns)
-            bottom = foot + (rows - 1 - row) * (side + 0.3)
+            bottom = foot + (rows - 1 - row) * (side + above)
             box = (column * side / width, bottom / height, side / width, side / height)
             axes = figure.add_axes(box, projection="3d")
             assert isinstance(axes, Axes3D)
-            _draw_relief(axes, panel, data, style)
+            _draw_relief(axes, panel, data, style, CELLS if columns < 3 else CELLS_OF_MANY)
             centre = (column + 0.5) * side / width
             figure.text(
                 centre,
                 (bottom + side - 0.02 + 0.0175 * style.size) / height,
-                panel.title,
+                style.title(panel.title, side),
                 ha="center",
                 fontweight="bold",
                 fontsize=style.size + 1,
@@ -216,7 +223,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
     return figure
 
 
-def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -> None:
+def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style, cells: int) -> None:
     axes.set_facecolor("none")  # or it hides the labels of the panel beside it
     colours = matplotlib.colormaps[style.surface_map]
     norm = Normalize(data.scale.low, data.scale.high)
@@ -228,8 +235,8 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
             panel.heights,
             cmap=colours,
             norm=norm,
-            rcount=60,
-            ccount=60,
+            rcount=cells,
+            ccount=cells,
             linewidth=0.15,
             edgecolor=(0, 0, 0, 0.25),
             antialiased=True,
@@ -238,6 +245,7 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
         axes.plot(
             *panel.centre, panel.centre_height, "P", color="white", markeredgecolor="black", markersize=6, zorder=10
         )
+    draw_relief_places(axes, panel, style)
     axes.computed_zorder = False
     axes.set_xlim(panel.alpha[0], panel.alpha[-1])
     axes.set_ylim(panel.beta[0], panel.beta[-1])
@@ -257,9 +265,10 @@ def _draw_relief(axes: Axes3D, panel: Panel, data: SurfacesData, style: Style) -
 def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
     """Both ends of the spectrum, a row a checkpoint."""
     with rules(style):
-        rows = len(data.labels)
-        figure = empty_figure(style, style.page, 1.15 + 0.42 * rows, data.notes)
-        grid = figure.subplots(1, len(data.panels), squeeze=False)
+        columns = style.columns(len(data.panels))
+        rows = math.ceil(len(data.panels) / columns)
+        figure = empty_figure(style, style.page, 0.4 + rows * (0.75 + 0.42 * len(data.labels)), data.notes)
+        grid = figure.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(grid.flat, data.panels, strict=True):
             axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
             draw_marks(axes, panel, style, upright=False)
@@ -269,7 +278,8 @@ def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
                         axes.annotate(
                             text, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=style.size - 1
                         )
-            axes.label_outer(remove_inner_ticks=False)
+            if columns > 1:
+                axes.label_outer(remove_inner_ticks=False)
     return figure
 
 

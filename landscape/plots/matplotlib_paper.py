@@ -28,6 +28,8 @@ METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": None},
 }
 
+PACKING = 3  # of a .png: a tenth larger than at zlib's own 6, in half the time
+
 
 class PaperFigure(Figure):
     """A figure that remembers its style, and that a notebook shows without pyplot."""
@@ -56,13 +58,19 @@ def save(figure: Figure, path: str | Path) -> Path:
 def _bytes(figure: Figure, kind: str, dots_per_inch: int) -> bytes:
     content = io.BytesIO()
     with rules(getattr(figure, "style", PAPER)):
-        figure.savefig(content, format=kind[1:], dpi=dots_per_inch, metadata=METADATA[kind])
+        packing: dict[str, Any] = {"pil_kwargs": {"compress_level": PACKING}} if kind == ".png" else {}
+        figure.savefig(content, format=kind[1:], dpi=dots_per_inch, metadata=METADATA[kind], **packing)
     return content.getvalue()
 
 
-def empty_figure(style: Style, width: float, height: float, notes: tuple[str, ...]) -> PaperFigure:
-    """An empty figure whose notes stand below everything else and take their own room."""
-    text, height = style.wrapped(notes, width), height * style.size / PAPER.size
+def empty_figure(
+    style: Style, width: float, height: float, notes: tuple[str, ...], *, stretched: bool = True
+) -> PaperFigure:
+    """An empty figure whose notes stand below everything else and take their own room.
+
+    A height is that at the size of the paper's font; where it is not `stretched`, it is taken as it is.
+    """
+    text, height = style.wrapped(notes, width), height * (style.size / PAPER.size if stretched else 1)
     figure = PaperFigure(figsize=(width, height + 0.14 * (text.count("\n") + 1)), layout="constrained")
     figure.style = style
     FigureCanvasAgg(figure)

@@ -2,26 +2,37 @@
 
 from matplotlib.figure import Figure
 
-from landscape.plots.figure_data import RowsData
+from landscape.plots.figure_data import MarksPanel, RowsData
 from landscape.plots.matplotlib_marks import draw_marks
 from landscape.plots.matplotlib_paper import empty_figure, rules, shade
 from landscape.plots.style import PAPER, Style
 
 ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its rows
+LEAST = 2.8  # inches of a column
 
 
 def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
     """Every sharpness measure, raw ones left and scale-invariant ones right, each quantity on its own axis."""
+    return _rows_figure(data, style)
+
+
+def change(data: RowsData, *, style: Style = PAPER) -> Figure:
+    """How far every measure changes between groups, raw ones left and scale-invariant ones right, with intervals."""
+    return _rows_figure(data, style)
+
+
+def _rows_figure(data: RowsData, style: Style) -> Figure:
     with rules(style):
-        heights = [[ROW * len(panel.categories) + AXIS for panel in panels] for _, panels in data.columns]
+        columns = _columns(data, style.columns(len(data.columns), LEAST))
+        heights = [[ROW * len(panel.categories) + AXIS for _, panel in panels] for panels in columns]
         figure = empty_figure(style, style.page, max(map(sum, heights)) + 0.5, data.notes)
-        outer = figure.add_gridspec(1, len(data.columns))
+        outer = figure.add_gridspec(1, len(columns))
         tallest = max(map(sum, heights))
-        for place, ((heading, panels), own) in enumerate(zip(data.columns, heights, strict=True)):
+        for place, (panels, own) in enumerate(zip(columns, heights, strict=True)):
             spare = tallest - sum(own)
             rows = len(panels) + (spare > 0.01)
             inner = outer[place].subgridspec(rows, 1, height_ratios=[*own, *([spare] if spare > 0.01 else [])])
-            for row, panel in enumerate(panels):
+            for row, (heading, panel) in enumerate(panels):
                 axes = figure.add_subplot(inner[row])
                 draw_marks(axes, panel, style, upright=False)
                 for at, text in panel.beside:
@@ -31,9 +42,15 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
                     axes.axhline(at + 0.5, color=shade(0.93), linewidth=0.5, zorder=0)
                 if panel.scale.kind == "linear" and panel.scale.offset == 0 and panel.value_range[0] < 0:
                     axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
-                if row == 0:
+                if heading:
                     axes.set_title(heading, fontweight="bold")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
+
+
+def _columns(data: RowsData, count: int) -> list[list[tuple[str, MarksPanel]]]:
+    """Panels of each column under the heading of the first; all in one column where there is room for no more."""
+    found = [list(zip((heading, *[""] * len(panels)), panels, strict=False)) for heading, panels in data.columns]
+    return found if count > 1 else [[panel for panels in found for panel in panels]]

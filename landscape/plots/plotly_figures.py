@@ -8,14 +8,15 @@ from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
-from landscape.plots.plotly_places import add_line_places, add_places
-from landscape.plots.plotly_rows import sharpness_table
+from landscape.plots.plotly_places import add_line_places, add_places, add_relief_places
+from landscape.plots.plotly_rows import change, sharpness_table
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
 from landscape.plots.plotly_studies import relation, study, training
 from landscape.plots.scale import Scale
-from landscape.plots.style import PAPER, Style
+from landscape.plots.style import PAPER, SURFACE, Style
 
 __all__ = [
+    "change",
     "contour",
     "curve",
     "density",
@@ -72,7 +73,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> go.Figure:
 
 def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """Filled contours side by side, one colour bar."""
-    columns, rows = grid_of(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style, SURFACE)
     figure = make_subplots(rows, columns, subplot_titles=_titles(data), horizontal_spacing=0.08, vertical_spacing=0.16)
     for index, panel in enumerate(data.panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
@@ -147,7 +148,7 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
 
 def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
     """3D reliefs side by side on one height, one colour bar."""
-    columns, rows = grid_of(len(data.panels), style)
+    columns, rows = grid_of(len(data.panels), style, SURFACE)
     kinds = [[{"type": "scene"}] * columns for _ in range(rows)]
     figure = make_subplots(rows, columns, specs=kinds, subplot_titles=_titles(data), horizontal_spacing=0.02)
     heights = axis_of(data.scale)
@@ -174,6 +175,7 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> go.Figure:
                 marker={"symbol": "cross", "size": 5, "color": "black"},
                 **place,
             )
+        add_relief_places(figure, panel, data, place)
     figure.update_scenes(
         xaxis_title_text=data.x_label,
         yaxis_title_text=data.y_label,

@@ -44,9 +44,9 @@ def axis_of(scale: Scale) -> dict[str, Any]:
     }
 
 
-def grid_of(panels: int, style: Style) -> tuple[int, int]:
-    """How many columns and rows so many panels take."""
-    columns = style.columns(panels)
+def grid_of(panels: int, style: Style, least: float = 1.9) -> tuple[int, int]:
+    """How many columns and rows so many panels take, each at least so many inches wide in print."""
+    columns = style.columns(panels, least)
     return columns, math.ceil(panels / columns)
 
 

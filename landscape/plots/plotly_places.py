@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
-from landscape.plots.figure_data import Line, Panel
+from landscape.plots.figure_data import Line, Panel, SurfacesData
+
+LIFT = 0.01  # of the heights' range: a mark in the surface would be half hidden
 
 
 def add_places(figure: go.Figure, panel: Panel, place: dict[str, int]) -> None:
@@ -27,6 +30,12 @@ def add_places(figure: go.Figure, panel: Panel, place: dict[str, int]) -> None:
             marker={"color": "white", "size": 6, "line": {"color": "black", "width": 1}},
             **place,
         )
+    if panel.lowest is not None:
+        figure.add_scatter(
+            x=[panel.lowest.x], y=[panel.lowest.y], mode="markers", showlegend=False, hoverinfo="text",
+            hovertext=f"lowest: {panel.lowest.text}", **place,
+            marker={"symbol": "diamond", "color": "white", "size": 9, "line": {"color": "black", "width": 1}},
+        )  # fmt: skip
     if panel.spots:
         figure.add_scatter(
             x=[spot.x for spot in panel.spots],
@@ -41,6 +50,36 @@ def add_places(figure: go.Figure, panel: Panel, place: dict[str, int]) -> None:
             marker={"color": "white", "size": 8, "line": {"color": "black", "width": 1}},
             **place,
         )
+
+
+def add_relief_places(figure: go.Figure, panel: Panel, data: SurfacesData, place: dict[str, int]) -> None:
+    """The same a little above the surface itself; what lies beside the surface is left out."""
+    lift = LIFT * (data.scale.high - data.scale.low)
+    shared: dict[str, Any] = {"showlegend": False, "hoverinfo": "text", **place}
+    edge = {"color": "black", "width": 1}
+    if panel.trail is not None:
+        trail = panel.trail
+        figure.add_scatter3d(
+            x=trail.x, y=trail.y, z=trail.heights + lift, mode="lines+markers", hovertext=trail.texts,
+            line={"color": "black", "width": 4}, marker={"color": "white", "size": 4, "line": edge}, **shared,
+        )  # fmt: skip
+    labels = () if panel.trail is None else panel.trail.labels
+    for mode, size, spots in (("text", 0, labels), ("markers+text", 5, panel.spots)):
+        on = [spot for spot in spots if np.isfinite(spot.height)]
+        if on:
+            figure.add_scatter3d(
+                x=[spot.x for spot in on], y=[spot.y for spot in on], z=[spot.height + lift for spot in on], mode=mode,
+                text=[f"<b>{spot.label}</b>" for spot in on],
+                textposition=["top center" if spot.above else "bottom center" for spot in on],
+                hovertext=[f"{spot.label}: {spot.text}" for spot in on],
+                marker={"color": "white", "size": size, "line": edge}, **shared,
+            )  # fmt: skip
+    if panel.lowest is not None:
+        figure.add_scatter3d(
+            x=[panel.lowest.x], y=[panel.lowest.y], z=[panel.lowest.height + lift], mode="markers",
+            hovertext=f"lowest: {panel.lowest.text}",
+            marker={"symbol": "diamond", "color": "white", "size": 5, "line": edge}, **shared,
+        )  # fmt: skip
 
 
 def add_line_places(figure: go.Figure, line: Line, colour: str) -> None:

@@ -11,6 +11,15 @@ ROW, AXIS, HEADING = 24, 70, 40  # pixels of a row, of what a panel has beside i
 
 def sharpness_table(data: RowsData, *, style: Style = PAPER) -> go.Figure:
     """Every sharpness measure, raw ones left and scale-invariant ones right, each quantity on its own axis."""
+    return _rows_figure(data, style)
+
+
+def change(data: RowsData, *, style: Style = PAPER) -> go.Figure:
+    """How far every measure changes between groups, raw ones left and scale-invariant ones right, with intervals."""
+    return _rows_figure(data, style)
+
+
+def _rows_figure(data: RowsData, style: Style) -> go.Figure:
     figure = go.Figure()
     tallest = max(sum(ROW * len(panel.categories) + AXIS for panel in panels) for _, panels in data.columns)
     number = 0
@@ -64,7 +73,7 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> go.Figure:
             }
             figure.update_layout(
                 {
-                    f"xaxis{number}": {**axis_x, "anchor": f"y{number}", "zeroline": False},
+                    f"xaxis{number}": {**axis_x, "anchor": f"y{number}", "zeroline": panel.value_range[0] < 0},
                     f"yaxis{number}": {**axis_y, "anchor": f"x{number}"},
                 }
             )

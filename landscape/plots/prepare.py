@@ -15,6 +15,7 @@ from landscape.errors import InvalidArgument
 from landscape.plots.caption import approximation_note
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
 from landscape.plots.prepare_blocks import prepare_mass, prepare_trace
+from landscape.plots.prepare_change import prepare_change
 from landscape.plots.prepare_marks import (
     INTERVAL,
     distinct_labels,
@@ -29,6 +30,9 @@ from landscape.plots.prepare_places import (
     direction_note,
     expanded,
     families,
+    lowest_note,
+    lowest_of,
+    placed,
     spots_in,
     spots_on,
     trail_of,
@@ -42,6 +46,7 @@ from landscape.records import Checkpoint, Direction, Status, Surface
 from landscape.store import Store
 
 __all__ = [
+    "prepare_change",
     "prepare_contour",
     "prepare_curve",
     "prepare_density",
@@ -71,20 +76,25 @@ UNITS = {
 }
 
 
-def prepare_curve(store: Store, names: Sequence[str] = (), *, value: str = "loss", band: str = "range") -> CurveData:
+def prepare_curve(
+    store: Store, names: Sequence[str] = (), *, value: str = "loss", band: str = "range", by_group: bool = False
+) -> CurveData:
     """Lines over alpha, several checkpoints in one panel. A surface in 2D is cut where beta is nearest to 0.
 
     The band is 1.96 standard errors of the difference from the centre, paired over units, where it was measured. Lines
     of several seeds that belong together are drawn as their mean; `band` is then "range", from the smallest to the
-    largest, or "sd", a standard deviation to either side.
+    largest, or "sd", a standard deviation to either side. `by_group` takes runs of one group together, such as those
+    of one method from several seeds.
     """
     surfaces = _surfaces(store, names, value, dimensions=(1, 2))
-    kin = families(surfaces)
-    cuts = [_cut(family[0], value) if len(family) == 1 else (*band_of(family, value, band), None) for family in kin]
+    groups = {surface.checkpoint: _group_of(store, surface.checkpoint) for surface in surfaces}
+    kin = families(surfaces, groups if by_group else None)
+    cuts = [_cut(family[0], value) if len(family) == 1 else _band(family, value, band) for family in kin]
+    labels = [groups[family[0].checkpoint] for family in kin] if by_group else _labels(kin)
     notes = _notes(kin)
     scale = scale_of(_named(value), *[side for cut in cuts for side in cut[1:4] if side is not None])
     lines = []
-    for family, label, (x, values, lowest, highest, beta) in zip(kin, _labels(kin), cuts, strict=True):
+    for family, label, (x, values, lowest, highest, beta) in zip(kin, labels, cuts, strict=True):
         surface = family[0]
         if beta is not None:
             notes.append(f"{label}: cut at beta = {short(beta)}")
@@ -126,7 +136,9 @@ def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: s
         panel = _panel(surface, label, value, store.checkpoint(surface.checkpoint), scale)
         path = trajectory_on(store, surface)
         trail = None if path is None else trail_of(path, surface)
-        panel = replace(panel, spots=spots_in(surface), trail=trail)
+        panel = placed(replace(panel, spots=spots_in(surface), trail=trail))
+        if value in ("loss", "rise"):
+            panel = replace(panel, lowest=lowest_of(panel))
         beside = [f"{spot.label}: {spot.text}" for spot in panel.spots if "outside" in spot.text]
         notes += beside
         if panel.measured is not None:
@@ -139,6 +151,7 @@ def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: s
             notes.append(f"{label}: {len(panel.unsettled):,} of {surface.status.size:,} points not converged{ring}")
         notes += _interpolated(surface, label, value)
         panels.append(panel)
+    notes += lowest_note(panels)
     lines = tuple(
         (tick, label)
         for tick, label in zip(scale.ticks, scale.tick_labels, strict=True)
@@ -209,6 +222,16 @@ def _cut(surface: Surface, value: str) -> tuple[Floats, Floats, Floats | None, F
     return surface.alpha[done], values, values - reach, values + reach, beta
 
 
+def _band(family: Sequence[Surface], value: str, band: str) -> tuple[Floats, Floats, Floats, Floats, float | None]:
+    """As `_cut`, of several lines at once."""
+    cuts = [_cut(surface, value) for surface in family]
+    return *band_of([cut[:2] for cut in cuts], [surface.name for surface in family], band), cuts[0][-1]
+
+
+def _group_of(store: Store, checkpoint: str) -> str:
+    return str(store.checkpoint(checkpoint).config.get("group", checkpoint))
+
+
 def _surfaces(store: Store, names: Sequence[str], value: str, *, dimensions: tuple[int, ...]) -> list[Surface]:
     names = expanded(store, names)
     if not names:
@@ -269,7 +292,7 @@ def _named(value: str) -> str:
 
 def _notes(kin: Sequence[Sequence[Surface]], store: Store | None = None) -> list[str]:
     """What the directions are, and what keeps the pictures from being compared."""
-    kinds = [[(_drawn(one.x), None if one.y is None else _drawn(one.y)) for one in family] for family in kin]
+    kinds = [{(_drawn(one.x), None if one.y is None else _drawn(one.y)) for one in family} for family in kin]
     firsts = [family[0] for family in kin]
     if any(surface.x.kind == "imported" for surface in firsts):
         return ["imported: how its directions were drawn is not known"]
@@ -278,10 +301,10 @@ def _notes(kin: Sequence[Sequence[Surface]], store: Store | None = None) -> list
         told = [direction_note(surface, path) for surface, path in zip(firsts, paths, strict=True)]
         labels = [f"{label}: " if len(set(told)) > 1 else "" for label in _labels(kin)]
         return list(dict.fromkeys(f"{label}{note}" for label, note in zip(labels, told, strict=True)))
-    if any(sorted(kind, key=str) != sorted(kinds[0], key=str) for kind in kinds):
+    if any(kind != kinds[0] for kind in kinds):
         return ["directions differ in kind or seed between surfaces: the pictures are not paired"]
-    if len(kin[0]) > 1:
-        seeds = ", ".join(str(surface.x.seed) for surface in kin[0])
+    if len(drawn := list(dict.fromkeys(surface.x.seed for surface in kin[0]))) > 1:
+        seeds = ", ".join(map(str, drawn))
         return [f"{direction_note(firsts[0]).rpartition(', seed')[0]}, seeds {seeds}"]
     return [direction_note(firsts[0])]
 

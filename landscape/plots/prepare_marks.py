@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
-from landscape.plots.scale import Scale, scale_of, short
+from landscape.plots.scale import Scale, scale_of, short, shortened
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.sharpness.names import SILENT, is_settled, kind_of, quantity_of, radius_of
 from landscape.store import Store
@@ -238,12 +238,11 @@ def labels_of(chosen: Sequence[Any]) -> list[str]:
 
 def distinct_labels(checkpoints: Sequence[str], names: Sequence[str], longest: int = 28) -> list[str]:
     """Checkpoints' names, with the records' where two share one; long ones lose their middle."""
-    half = (longest - 1) // 2
     labels = [
-        one if list(checkpoints).count(one) == 1 else f"{one} ({name})"
+        one if list(checkpoints).count(one) == 1 else name if name.startswith(one) else f"{one} ({name})"
         for one, name in zip(checkpoints, names, strict=True)
     ]
-    return [label if len(label) <= longest else f"{label[:half]}…{label[-half:]}" for label in labels]
+    return [shortened(label, longest) for label in labels]
 
 
 def _greek(label: str) -> str:

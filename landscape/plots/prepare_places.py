@@ -4,13 +4,14 @@ A band of seeds is the mean over lines of one group, between the smallest and th
 either side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from landscape.barrier import barrier_of, straight_line
 from landscape.errors import InvalidArgument
-from landscape.plots.figure_data import BarrierMark, Floats, Spot, Trail
+from landscape.plots.figure_data import BarrierMark, Floats, Panel, Spot, Trail
 from landscape.plots.scale import Scale, short
 from landscape.records import Direction, Status, Surface, Trajectory
 from landscape.store import Store
@@ -19,6 +20,7 @@ BANDS = ("range", "sd")
 NEAREST = 0.13  # of the axes, between two epochs with a label
 WIDE = 0.4  # of the axes, a name beside which another one stands on the other side of its point
 UPPER = 0.85  # of a panel's height: labels of points above it stand below them
+MOST_TOLD = 3  # panels whose lowest points a caption tells
 SMALLEST = 1e-9  # a share outside the plane below this is rounding
 DRAWN = {
     "filter": "filter-normalised (1 is the norm of each filter)",
@@ -27,12 +29,15 @@ DRAWN = {
 }
 
 
-def families(surfaces: Sequence[Surface]) -> list[list[Surface]]:
-    """Lines that belong together, each with the others of its group, in the order of their first members."""
+def families(surfaces: Sequence[Surface], groups: Mapping[str, str] | None = None) -> list[list[Surface]]:
+    """Lines that belong together, each with the others of its group, in the order of their first members.
+
+    With `groups`, the group of each checkpoint, those of checkpoints of one group: its runs, from several seeds.
+    """
     found: dict[str, list[Surface]] = {}
     for surface in surfaces:
         key = f"group {surface.group}" if surface.group and surface.beta is None else f"surface {surface.name}"
-        found.setdefault(key, []).append(surface)
+        found.setdefault(key if groups is None else groups[surface.checkpoint], []).append(surface)
     return list(found.values())
 
 
@@ -47,31 +52,39 @@ def expanded(store: Store, names: Sequence[str]) -> list[str]:
     return [one for name in names for one in ([name] if name in there else members.get(name, [name]))]
 
 
-def band_of(family: Sequence[Surface], value: str, band: str = "range") -> tuple[Floats, Floats, Floats, Floats]:
-    """(alpha, mean, low, high) over the seeds, at the points that all of them have measured.
+def band_of(
+    cuts: Sequence[tuple[Floats, Floats]], names: Sequence[str], band: str = "range"
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """(alpha, mean, low, high) over the seeds, at the points that all of their lines have measured.
 
-    NaN where a value is not finite. Raises InvalidArgument for lines that cannot stand in one band.
+    Args:
+        cuts: of each line the alphas measured, and the raw values there.
+        names: of the lines.
+        band: "range" or "sd".
+
+    NaN where a value is not finite. Raises InvalidArgument for lines that have no point in common, and another band.
     """
     if band not in BANDS:
         raise InvalidArgument(f"expected a band out of {', '.join(BANDS)}, got {band!r}")
-    first = family[0]
-    for other in family[1:]:
-        if other.checkpoint != first.checkpoint or not np.array_equal(other.alpha, first.alpha):
-            raise InvalidArgument(f"expected lines of one checkpoint and axis in group {first.group}, got {other.name}")
-    done = np.logical_and.reduce([one.status != Status.PENDING for one in family])
-    values = np.stack([np.asarray(one.values[value])[done] for one in family])
+    alpha = cuts[0][0]
+    for name, (other, _) in zip(names, cuts, strict=True):
+        if len(other) and len(alpha) and not len(np.intersect1d(alpha, other)):
+            raise InvalidArgument(f"expected lines over the same points in one band, got {name} beside {names[0]}")
+        alpha = np.intersect1d(alpha, other)
+    values = np.stack([own[np.isin(x, alpha)] for x, own in cuts])
     values = np.where(np.isfinite(values), values, np.nan)
     mean = values.mean(axis=0)
     if band == "sd":
         spread = values.std(axis=0, ddof=1)
-        return first.alpha[done], mean, mean - spread, mean + spread
-    return first.alpha[done], mean, values.min(axis=0), values.max(axis=0)
+        return alpha, mean, mean - spread, mean + spread
+    return alpha, mean, values.min(axis=0), values.max(axis=0)
 
 
 def band_note(family: Sequence[Surface], band: str) -> str:
     """What a band shows."""
     span = "smallest to largest of" if band == "range" else "one standard deviation to either side over"
-    return f"line and band: mean, and {span} {len(family)} seeds of directions"
+    of = "runs" if len({surface.checkpoint for surface in family}) > 1 else "seeds of directions"
+    return f"line and band: mean, and {span} {len(family)} {of}"
 
 
 def spots_in(surface: Surface) -> tuple[Spot, ...]:
@@ -85,6 +98,47 @@ def spots_in(surface: Surface) -> tuple[Spot, ...]:
         above = not near[-1].above if near else bool(mark.beta < upper)
         spots.append(Spot(mark.alpha, mark.beta, mark.name, _told(mark.loss, mark.outside), above))
     return tuple(spots)
+
+
+def placed(panel: Panel) -> Panel:
+    """The panel with the heights of its marks and of its path, so that a relief can carry them.
+
+    Between grid points heights are linear along each axis, as the relief itself is drawn.
+    """
+    if (not panel.spots and panel.trail is None) or min(panel.heights.shape) < 2:
+        return panel
+    from scipy.interpolate import RegularGridInterpolator
+
+    height = RegularGridInterpolator((panel.alpha, panel.beta), panel.heights.T, bounds_error=False)
+    spots = tuple(replace(spot, height=float(height((spot.x, spot.y)))) for spot in panel.spots)
+    trail = panel.trail
+    if trail is not None:
+        labels = tuple(replace(spot, height=float(height((spot.x, spot.y)))) for spot in trail.labels)
+        trail = replace(trail, labels=labels, heights=height(np.stack([trail.x, trail.y], axis=1)))
+    return replace(panel, spots=spots, trail=trail)
+
+
+def lowest_of(panel: Panel) -> Spot | None:
+    """The lowest point of a panel that was measured; None where it is the centre, and where nothing is lowest."""
+    values = np.where(np.isfinite(panel.values), panel.values, np.inf)
+    row, column = np.unravel_index(int(values.argmin()), values.shape)
+    least = float(values[row, column])
+    x, y = float(panel.alpha[column]), float(panel.beta[row])
+    if not np.isfinite(least) or (values[np.isfinite(values)] == least).sum() > 1 or (x, y) == panel.centre:
+        return None
+    text = f"{short(least)} at ({short(x, 3)}, {short(y, 3)})"
+    return Spot(x, y, "lowest", text, height=float(panel.heights[row, column]))
+
+
+def lowest_note(panels: Sequence[Panel]) -> list[str]:
+    """What the diamonds of these panels are."""
+    found = [panel for panel in panels if panel.lowest is not None]
+    if len(panels) == 1 or not found:
+        return [f"◇: lowest point, {panel.lowest.text}" for panel in found if panel.lowest is not None]
+    if len(found) > MOST_TOLD:
+        return ["◇: lowest points"]
+    told = [f"{panel.title} {panel.lowest.text}" for panel in found if panel.lowest is not None]
+    return [f"◇: lowest points, {', '.join(told)}"]
 
 
 def spots_on(surface: Surface, scale: Scale, value: str) -> tuple[Spot, ...]:

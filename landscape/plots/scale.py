@@ -212,6 +212,12 @@ def short(value: float, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
+def shortened(text: str, longest: int) -> str:
+    """Text of at most so many letters, without its middle where it is longer."""
+    half = max(1, (longest - 1) // 2)
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+
+
 def superscript(number: int) -> str:
     """An integer in raised digits."""
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from landscape.errors import InvalidArgument
+from landscape.plots.scale import shortened
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -55,9 +56,14 @@ class Style:
         ]
         return "#" + "".join(f"{part:02x}" for part in parts)
 
-    def columns(self, panels: int) -> int:
-        """How many panels stand side by side."""
-        return panels if panels <= 3 else 2 if panels == 4 else 3
+    def columns(self, panels: int, least: float = 1.9) -> int:
+        """How many panels stand side by side, each at least so many inches wide with its labels."""
+        wanted = panels if panels <= 3 else 2 if panels == 4 else 3
+        return max(1, min(wanted, int(self.width(panels) / least)))
+
+    def title(self, text: str, width: float) -> str:
+        """A bold title that fits a panel this wide."""
+        return shortened(text, int(width * 72 / (0.66 * (self.size + 1))))
 
     def wrapped(self, notes: Sequence[str], width: float) -> str:
         """Notes as lines that fit a figure this wide."""
@@ -74,6 +80,7 @@ DARK = Style(
     template="plotly_dark",
 )
 STYLES = {"paper": PAPER, "talk": TALK, "dark": DARK}
+SURFACE = 1.5  # inches: a surface needs less width than an axis with labels of its own
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of one and of both columns of a two-column paper
 
 

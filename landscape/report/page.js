@@ -63,6 +63,7 @@
       scene.domain = { x: [0, 0.88], y: [0, 1] };
     }
     for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;
+    if (kind === "change") for (const axis of Object.keys(layout)) if (/^xaxis/.test(axis)) layout[axis].domain = [0, 1];
     if (kind === "contour") Object.assign(layout.yaxis, { scaleanchor: "x", constrain: "domain" });
     return {
       ...layout,

@@ -1,6 +1,6 @@
 """What a report is made of: sections with cards (a figure each), tables and the evidence behind them. No HTML yet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,12 @@ class Card:
     figure: Any  # a plotly figure
     subtitle: str = ""
     checkpoint: str = ""  # whose it is, so that it can be switched off; empty: of several
+    height: int = 0  # pixels; 0: as tall as any other
+
+
+def sortable_table(caption: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> SortableTable:
+    """A table whose columns are called as people write them."""
+    return SortableTable(caption, tuple(name.replace("_", " ") for name in columns), tuple(rows))
 
 
 @dataclass(frozen=True, slots=True)

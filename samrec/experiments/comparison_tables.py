@@ -137,7 +137,9 @@ def history_table(member: Member) -> Table:
             columns[key] = np.array([entry[key] for entry in entries], dtype=np.float64)
     for metric in entries[0]["validation"] if entries else ():
         columns[f"validation {metric}"] = np.array([e["validation"][metric] for e in entries], dtype=np.float64)
-    return Table(member.name, columns, {"method": member.method, "seed": member.seed, "stopped": member.stopped})
+    about = {"method": member.method, "seed": member.seed, "stopped": member.stopped}
+    best = (member.run.record.get("best") or {}).get("epoch", -1)
+    return Table(member.name, columns, {**about, "best_epoch": best})
 
 
 def _rows_of_pair(pair: Pair, evaluations: dict[str, Evaluation], seed: int) -> list[tuple[str, str, PairedUsers, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from landscape.changes import groups_of
 from landscape.store import Store
 from samrec.errors import RunError
 
@@ -16,9 +17,10 @@ def figure_folder(store: Path) -> Path:
 
 
 def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
-    """Draw both kinds of surface, the spectrum, the sharpness and the scores; returns the files.
+    """Draw both kinds of surface, their cuts, the spectrum, the sharpness, scores and training; returns the files.
 
-    Surfaces show one run a method, its first seed; the other figures all runs.
+    Surfaces show one run a method, its first seed; cuts a method as one line with the band of its seeds; the other
+    figures all runs. Where methods share two seeds or more, the change of every measure with its interval too.
     """
     from landscape.plots import matplotlib_figures, plotly_figures, prepare
 
@@ -31,13 +33,18 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
     with Store.read(path) as store:
         runs = [str(name) for name in store.table("comparisons", "runs").columns["run"]]
         shown = one_of_each_method(store)
+        methods = [len(members) for members in groups_of(store).values()]
         figures: dict[str, Callable[[], Any]] = {
+            "curve": lambda: prepare.prepare_curve(store, runs, by_group=True),
             "contour": lambda: prepare.prepare_contour(store, shown),
             "relief": lambda: prepare.prepare_relief(store, shown),
             "spectrum": lambda: prepare.prepare_spectrum(store, runs),
             "sharpness": lambda: prepare.prepare_sharpness(store, runs),
             "scores": lambda: prepare.prepare_scores(store, "scores", runs),
+            "training": lambda: prepare.prepare_training(store, runs),
         }
+        if len(methods) > 1 and max(methods) > 1:
+            figures["change"] = lambda: prepare.prepare_change(store)
         for name, prepared in figures.items():
             data = prepared()
             figure = getattr(matplotlib_figures, name)(data)

@@ -46,9 +46,8 @@ def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Tabl
         for found in values.runs:
             if found.run is not None and found.run.history():
                 stopped = str(found.record.get("stopped") or "")
-                table = history_table(Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped))
-                best = (found.record.get("best") or {}).get("epoch", -1)
-                store.add_table("histories", Table(found.name, table.columns, {**table.attributes, "best_epoch": best}))
+                member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
+                store.add_table("histories", history_table(member))
 
 
 def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html")) -> list[Path]:

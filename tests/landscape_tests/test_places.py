@@ -9,7 +9,7 @@ from landscape_tests.drawn_stores import SETTINGS, add_surface, bowl, checkpoint
 from landscape.errors import InvalidArgument
 from landscape.grid import Axis, Grid
 from landscape.plots import matplotlib_figures, plotly_figures
-from landscape.plots.prepare import prepare_contour, prepare_curve
+from landscape.plots.prepare import prepare_contour, prepare_curve, prepare_relief
 from landscape.plots.scale import short
 from landscape.records import Direction, Mark, Surface, Trajectory
 from landscape.store import Store
@@ -174,6 +174,67 @@ def test_the_path_is_drawn_where_it_went_with_epochs_far_enough_apart(path):
     (caption,) = (note for note in data.notes if "principal" in note)
     assert "explaining 90.0 % + 6.0 %" in caption
     assert "outside the plane: 60 to 60 % of a checkpoint's distance" in caption
+
+
+def test_marks_and_paths_stand_at_the_height_of_the_surface(path):
+    """Bilinear, as the relief is drawn; NaN beside it, so that nothing hangs in the air."""
+    with Store.write(path) as store:
+        plane_of_three(store)
+        path_in(store)
+        (three,) = prepare_relief(store, ["three"]).panels
+        (on_path,) = prepare_relief(store, ["on-path"]).panels
+    assert three.spots[0].height == pytest.approx(three.heights[1, 3])
+    corner = three.heights[[5, 6]][:, 3]  # the third mark lies between beta 4 and 5 at alpha 0.5
+    right = three.heights[[5, 6]][:, 4]
+    between = 0.4 * (corner[0] + right[0]) / 2 + 0.6 * (corner[1] + right[1]) / 2
+    assert three.spots[2].height == pytest.approx(between)
+    assert np.isfinite(on_path.trail.heights).all()
+    assert on_path.trail.labels[0].height == pytest.approx(on_path.trail.heights[0])
+
+
+def test_what_lies_beside_a_relief_is_not_drawn_on_it(path):
+    with Store.write(path) as store:
+        marks = (Mark("inside", 0.5, 0.0, 0.3), Mark("far", 9.0, 0.0, 0.4))
+        x = direction("through")
+        square = {"alpha": Axis(-1, 1, 5), "beta": Axis(-1, 1, 5)}
+        add(store, "s", bowl(1.0), **square, x=x, y=direction("through", 1, orthogonal_to=x.hash), marks=marks)
+        data = prepare_relief(store)
+    assert [np.isfinite(spot.height) for spot in data.panels[0].spots] == [True, False]
+    (axes, _) = matplotlib_figures.relief(data).axes
+    assert [text.get_text().strip() for text in axes.texts] == ["inside"]
+    shown = [text for trace in plotly_figures.relief(data).data for text in trace.text or ()]
+    assert shown == ["<b>inside</b>"]
+
+
+def test_the_lowest_point_is_marked_where_it_is_not_the_centre(path):
+    with Store.write(path) as store:
+        add_surface(store, "centred", bowl(2.0))
+        add_surface(store, "beside", lambda a, b: bowl(2.0)(a - 0.5, b + 0.3))
+        add_surface(store, "level", lambda a, b: 1.0 + 0 * a * b)
+        lowest = {panel.title: panel.lowest for panel in prepare_contour(store).panels}
+        alone = prepare_contour(store, ["beside-surface"]).notes
+    assert lowest["centred"] is None
+    assert lowest["level"] is None  # every point is
+    assert (lowest["beside"].x, lowest["beside"].y) == pytest.approx((0.5, -0.3))
+    assert "◇: lowest point, 0.5 at (0.5, −0.3)" in alone
+
+
+def test_runs_of_a_group_are_one_line_with_a_band(path):
+    """Cuts of planes and lines alike: the mean over runs, from the lowest to the highest."""
+    with Store.write(path) as store:
+        for name, group, steep in (("a-1", "A", 1.0), ("a-2", "A", 3.0), ("b-1", "B", 5.0)):
+            add_surface(store, name, bowl(steep))
+            store.add_checkpoint(replace(store.checkpoint(name), config={"group": group}))
+        data = prepare_curve(store, by_group=True)
+        alone = prepare_curve(store)
+    first, second = data.lines
+    assert [line.label for line in data.lines] == ["A", "B"]
+    assert first.values == pytest.approx(0.5 + 2 * first.x**2)
+    assert first.low == pytest.approx(data.scale.drawn(0.5 + first.x**2))
+    assert second.low is None
+    assert "line and band: mean, and smallest to largest of 2 runs" in data.notes
+    assert not any("not paired" in note for note in data.notes)
+    assert len(alone.lines) == 3
 
 
 def test_captions_name_eigenvalues_blocks_and_mixed_planes(path):

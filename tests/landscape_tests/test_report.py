@@ -17,7 +17,7 @@ from scipy import stats
 from landscape.errors import InvalidArgument
 from landscape.records import Checkpoint
 from landscape.report import write_report
-from landscape.report.contents import thinned
+from landscape.report.cards import thinned
 from landscape.report.packing import pack_figures, packed
 from landscape.report.verdict import verdict
 from landscape.store import Store

@@ -68,6 +68,12 @@ def test_every_figure_is_drawn_and_nothing_complains(page: Any) -> None:
     assert [text for text in page.said if not any(word in text for word in HARMLESS)] == []
 
 
+def test_captions_are_there_to_be_read(page: Any) -> None:
+    shown = page.locator(".follows", has_text="directions: filter-normalised")
+    assert shown.count() == 1
+    assert shown.first.is_visible()
+
+
 def test_a_name_that_is_markup_is_text(page: Any) -> None:
     assert page.evaluate("document.evil") is None
     assert page.locator("main img").count() == 0

@@ -1,0 +1,169 @@
+"""How every measure of sharpness changes from one group of checkpoints to another, seed by seed, with its interval.
+
+Checkpoints belong to the group their configuration names (`group`), or to themselves. Two groups are compared over the
+seeds they share: the mean difference with a 95 % t-interval over the pairs. One pair has no spread to judge by, and its
+interval is NaN. Intervals are not corrected for the number of measures. Reads the store alone, without torch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.errors import InvalidArgument
+from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport
+from landscape.sharpness.names import family_of, is_invariant, is_settled, radius_text
+from landscape.sharpness.spectral import ends_of, from_trace
+from landscape.spectra import Trace
+from landscape.store import Store
+
+NO_SHARPNESS = (  # the inverse of another measure, a shape, and how far from convex, which larger is not sharper
+    "pac_bayes_sigma",
+    "lambda_ratio",
+    "lambda_min",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured, larger being sharper: a row of a table."""
+
+    name: str  # with the settings that make it another measure
+    is_invariant: bool  # whether re-scaling the weights leaves it alone
+    is_drop: bool = False  # of a metric: may be zero or negative, so no percentages
+    split: str = ""  # of the data, empty for training data
+
+    def __str__(self) -> str:
+        drop = "drop of " if self.is_drop else ""
+        split = f", {self.split}" if self.split else ""
+        return f"{drop}{self.name} ({'invariant' if self.is_invariant else 'raw'}){split}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One measure of a group against the baseline's."""
+
+    measure: Measured
+    before: float  # the baseline's mean over pairs
+    difference: float  # mean over pairs
+    low: float  # of the 95 % interval over pairs; NaN for one pair
+    high: float
+    pairs: int
+
+    @property
+    def is_flatter(self) -> bool | None:
+        """True, False, or None where the interval holds zero or there is no interval."""
+        if not np.isfinite(self.low) or self.low <= 0 <= self.high:
+            return None
+        return self.high < 0
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether a percentage of the baseline says something: not where that may be zero, as a metric's drop may."""
+        return self.before > 0 and not self.measure.is_drop
+
+
+def groups_of(store: Store) -> dict[str, list[str]]:
+    """The checkpoints of each group, by name."""
+    groups: dict[str, list[str]] = {}
+    for name in store.names("checkpoints"):
+        groups.setdefault(str(store.checkpoint(name).config.get("group", name)), []).append(name)
+    return groups
+
+
+def baseline_of(store: Store, baseline: str | None = None) -> str:
+    """The group that others are compared with: this one, or that of the table of differences, or the first.
+
+    Raises:
+        InvalidArgument: no group of this name.
+    """
+    groups = groups_of(store)
+    if baseline is not None and baseline not in groups:
+        raise InvalidArgument(f"expected a baseline out of {', '.join(groups) or 'no groups'}, got {baseline!r}")
+    if baseline is None and "differences" in store.names("comparisons"):
+        baseline = str(store.table("comparisons", "differences").attributes.get("baseline", ""))
+    return baseline if baseline in groups else next(iter(groups), "")
+
+
+def changes_of(store: Store, baseline: str, other: str) -> list[Change]:
+    """From the group `baseline` to the group `other`: a change for each measure that a pair of theirs has."""
+    from scipy import stats
+
+    groups = groups_of(store)
+    checkpoints = {name: store.checkpoint(name) for name in (*groups[baseline], *groups[other])}
+    pairs = _pairs(groups[baseline], groups[other], checkpoints)
+    changes = []
+    for measure, of in _values(store).items():
+        both = [(of[a], of[b]) for a, b in pairs if a in of and b in of]
+        known = [pair for pair in both if np.isfinite(pair).all()]
+        if not known:
+            continue
+        before, after = np.array(known, dtype=np.float64).T
+        differences = after - before
+        low = high = float("nan")
+        if len(known) > 1:
+            error = differences.std(ddof=1) / np.sqrt(len(known))
+            reach = float(stats.t.ppf(0.975, len(known) - 1) * error)
+            low, high = float(differences.mean()) - reach, float(differences.mean()) + reach
+        changes.append(Change(measure, float(before.mean()), float(differences.mean()), low, high, len(known)))
+    return changes
+
+
+def measured(measure: SharpnessMeasure) -> Measured:
+    """A measure of a sharpness report."""
+    name = f"{family_of(measure)} {radius_text(measure)}".strip()
+    return Measured(name, is_invariant(measure), measure.setting.get("metric") is not None)
+
+
+def _values(store: Store) -> dict[Measured, dict[str, float]]:
+    """The value of each measure for each checkpoint; of several records of one, that in the checkpoint's own name."""
+    values: dict[Measured, dict[str, float]] = {}
+    for record, measure, value in _recorded(store):
+        held = values.setdefault(measure, {})
+        if record.checkpoint not in held or record.name == record.checkpoint:
+            held[record.checkpoint] = value
+    return values
+
+
+Record = Eigenpairs | SharpnessReport | Trace
+
+
+def _recorded(store: Store) -> Iterator[tuple[Record, Measured, float]]:
+    """Every value that settled, with values of other splits kept apart as measures of their own."""
+    for record, measures in _reported(store):
+        for one in measures:
+            if one.measure not in NO_SHARPNESS and is_settled(one):
+                told = measured(one)
+                yield record, Measured(told.name, told.is_invariant, told.is_drop, _split_of(record)), float(one.value)
+
+
+def _reported(store: Store) -> Iterator[tuple[Record, Sequence[SharpnessMeasure]]]:
+    for name in store.names("sharpness"):
+        report = store.sharpness(name)
+        yield report, report.measures
+    for name in store.names("curvature"):
+        pairs = store.eigenpairs(name)
+        if pairs.settings.get("block") is None:
+            yield pairs, ends_of(pairs)
+    for name in store.names("traces"):
+        trace = store.trace(name)
+        if trace.settings.get("block") is None:
+            yield trace, from_trace(trace)
+
+
+def _split_of(record: Record) -> str:
+    split = record.provenance.objective.get("split")
+    return "" if split in (None, "train") else str(split)
+
+
+def _pairs(
+    baseline: Sequence[str], other: Sequence[str], checkpoints: Mapping[str, Checkpoint]
+) -> list[tuple[str, str]]:
+    """Checkpoints of the same seed, or the first of each where no seed is shared."""
+    by_seed = {checkpoints[name].config.get("seed"): name for name in reversed(baseline)}
+    pairs = [
+        (by_seed[seed], name)
+        for name in other
+        if (seed := checkpoints[name].config.get("seed")) is not None and seed in by_seed
+    ]
+    return pairs or [(baseline[0], other[0])]

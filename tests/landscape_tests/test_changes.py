@@ -1,0 +1,115 @@
+"""The figure of changes shows the verdict's numbers: paired t-intervals in percent, solid where they exclude zero."""
+
+import json
+
+import numpy as np
+import pytest
+from landscape_tests.drawn_stores import SETTINGS
+from landscape_tests.reports import seeds_of_two_methods
+from scipy import stats
+from typer.testing import CliRunner
+
+from landscape.changes import changes_of
+from landscape.errors import InvalidArgument
+from landscape.plots import matplotlib_figures, plotly_figures
+from landscape.plots.prepare import prepare_change
+from landscape.plots.style import style_named
+from landscape.records import SharpnessMeasure, SharpnessReport
+from landscape.store import Store
+
+CLEAR = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}
+OPEN = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 1.6, 1.3]}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return seeds_of_two_methods(tmp_path / "s.h5", {"sam": CLEAR, "fisher_rao": OPEN})
+
+
+def test_a_mark_is_the_paired_t_interval_in_percent_of_the_baselines_mean(path):
+    with Store.read(path) as store:
+        data = prepare_change(store)
+    (raw, (panel,)), (invariant, (other,)) = data.columns
+    assert (raw, invariant) == ("raw", "scale-invariant")
+    differences = np.array(CLEAR["sam"]) - np.array(CLEAR["plain"])
+    interval = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    (marks,) = panel.marks
+    factor = 100 / np.mean(CLEAR["plain"])
+    assert marks.value == pytest.approx([factor * differences.mean()])
+    assert (marks.low[0], marks.high[0]) == pytest.approx([factor * end for end in interval])
+    assert marks.solid.tolist() == [True]
+    assert other.marks[0].solid.tolist() == [False]
+    assert panel.categories == ((0.0, "SAM ρ 0.1"),)
+    assert panel.scale.low <= marks.low[0]
+    assert panel.scale.high >= 0
+    assert any("3 pairs of seeds" in note for note in data.notes)
+    assert data.notes[0] == "change from plain to sam; left of zero is flatter"
+
+
+def test_the_baseline_and_groups_can_be_named_and_must_be_there(path):
+    with Store.read(path) as store:
+        turned = prepare_change(store, ["plain"], baseline="sam")
+        assert turned.columns[0][1][0].marks[0].value[0] > 0
+        with pytest.raises(InvalidArgument, match="expected groups out of sam, got neither"):
+            prepare_change(store, ["neither"])
+        with pytest.raises(InvalidArgument, match="expected a baseline out of plain, sam, got 'neither'"):
+            prepare_change(store, baseline="neither")
+
+
+def test_one_pair_is_drawn_and_decides_nothing(tmp_path):
+    with Store.read(seeds_of_two_methods(tmp_path / "s.h5", {"sam": CLEAR}, seeds=1)) as store:
+        data = prepare_change(store)
+    (marks,) = data.columns[0][1][0].marks
+    assert marks.low.tolist() == marks.value.tolist() == marks.high.tolist()
+    assert not marks.solid.any()
+    assert "one pair of runs has no interval: nothing is decided" in data.notes
+
+
+def test_drops_of_a_metric_have_an_axis_of_their_own_without_percent(path):
+    with Store.write(path) as store:
+        for name in store.names("checkpoints"):
+            drop = SharpnessMeasure("sam_drop", {"rho": 0.1, "metric": "ndcg@10"}, 0.01 * (name < "q"), 0.001, 2)
+            store.add_sharpness(SharpnessReport(f"{name}-drop", name, (drop,), SETTINGS))
+        data = prepare_change(store)
+    shares, drops = data.columns[0][1]
+    assert (shares.scale.label, drops.scale.label.partition("  [")[0]) == (
+        "change in % of the baseline",
+        "change of the drop",
+    )
+    assert drops.marks[0].value == pytest.approx([-0.01])
+
+
+def test_values_that_are_not_finite_take_no_part(tmp_path):
+    broken = {**CLEAR, "sam": [np.inf, 0.58, 0.72]}
+    with Store.read(seeds_of_two_methods(tmp_path / "s.h5", {"sam": broken})) as store:
+        assert {change.pairs for change in changes_of(store, "plain", "sam")} == {2}
+
+
+def test_nothing_to_compare_is_refused_in_one_line(tmp_path):
+    with (
+        Store.write(tmp_path / "s.h5") as store,
+        pytest.raises(InvalidArgument, match="expected sharpness measures of two groups"),
+    ):
+        prepare_change(store)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_both_drawers_draw_it_in_one_column_and_in_two(path, columns, tmp_path):
+    with Store.read(path) as store:
+        data = prepare_change(store)
+    style = style_named("paper", columns=columns)
+    figure = matplotlib_figures.change(data, style=style)
+    matplotlib_figures.save(figure, tmp_path / "change.png")
+    left = {round(axes.get_position().x0, 2) for axes in figure.axes}
+    assert len(left) == columns
+    assert "SAM ρ 0.1" in plotly_figures.change(data, style=style).to_json().encode().decode("unicode_escape")
+
+
+def test_the_command_draws_it(path, tmp_path):
+    from landscape.cli.commands import app
+
+    out = tmp_path / "change.pdf"
+    arguments = ["plot", str(path), "--kind", "change", "--baseline", "sam", "--out", str(out), "--json"]
+    told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    assert told["notes"][0].startswith("change from sam to plain")
+    assert out.read_bytes().startswith(b"%PDF")
