@@ -138,6 +138,7 @@ def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequenc
         f"{on['units']:,} users, the same for every run, whether it was trained on all of them or not. The loss is "
         f"{loss['why']}.",
         *([f"Measured on another loss or other users, and left out: {', '.join(otherwise)}."] if otherwise else []),
+        *([f"Not measured: {', '.join(missing)}."] if (missing := summary.attributes["unmeasured"]) else []),
         "generalisation gap = test loss − training loss, both full cross-entropy over all items without dropout: over "
         "the training targets of the users a run was trained on, and over every user's test target.",
         "Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.",

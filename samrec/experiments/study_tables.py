@@ -58,7 +58,9 @@ def runs_table(values: StudyValues) -> Table:
         "seconds": _floats([cost.get("seconds", np.nan) for cost in costs]),
         "cap": _integers([run.planned.config.epochs for run in values.runs]),
     }
-    return Table("runs", columns, {**_about(values), "notes": list(values.folder.study.notes)})
+    taken = [f"{run.name} of {run.record['taken_from']}" for run in values.runs if "taken_from" in run.record]
+    notes = [f"Taken from other studies, not trained again: {', '.join(taken)}."] if taken else []
+    return Table("runs", columns, {**_about(values), "notes": [*values.folder.study.notes, *notes]})
 
 
 def values_table(values: StudyValues) -> Table:
@@ -260,7 +262,11 @@ def _about(values: StudyValues) -> dict[str, Any]:
 def _measured_on(values: StudyValues) -> dict[str, Any]:
     if (loss := values.measured_loss) is None:
         return {}
-    return {"measured_on": {**loss.record, "told": str(loss)}, "measured_otherwise": list(values.measured_otherwise)}
+    return {
+        "measured_on": {**loss.record, "told": str(loss)},
+        "measured_otherwise": list(values.measured_otherwise),
+        "unmeasured": list(values.unmeasured),
+    }
 
 
 def _texts(entries: Sequence[Any]) -> NDArray[Any]:

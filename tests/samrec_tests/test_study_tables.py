@@ -20,7 +20,8 @@ from samrec.errors import ProtocolMismatch
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
 from samrec.experiments.corrections import benjamini_hochberg, holm
-from samrec.experiments.measure import Settings, gaps_of, generalisation_gap, measure_study, unsettled
+from samrec.experiments.measure import Settings, generalisation_gap, measure_study
+from samrec.experiments.measurements import read_measured
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
 from samrec.experiments.study_folder import define, held, open_study
@@ -74,7 +75,7 @@ def test_tables_rebuild_byte_for_byte_from_the_folders_alone(study, tmp_path):
 
 def test_without_measurements_the_rest_of_the_tables_is_the_same(study, tables, tmp_path):
     moved = shutil.copytree(study.path, tmp_path / "elsewhere")
-    (moved / "study.h5").unlink()
+    (moved / "measured.jsonl").unlink()
     bare = study_tables(read_values(open_study(moved)))
     assert "relations" not in bare
     for name in ("runs", "differences", "budgets"):
@@ -200,9 +201,9 @@ def test_what_is_measured_is_not_measured_again(study, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(module, "eigenpairs_of", refuse)
-    before = gaps_of(Store.read(study.store))
+    before = study.measured.read_bytes()
     assert measured(study) == {}
-    assert gaps_of(Store.read(study.store)) == before
+    assert study.measured.read_bytes() == before
     with pytest.raises(AssertionError, match="measured again"):
         measured(study, Settings(users=20, tolerance=0.2, max_products=40, pairs=3, device="cpu"))
 
@@ -213,8 +214,9 @@ def test_measures_of_other_settings_replace_the_old_ones(study, tmp_path):
     store = Store.read(moved.store)
     names = [planned.name for planned in moved.runs]
     assert {store.eigenpairs(name).provenance.objective["users"] for name in names} == {10}
-    assert len(unsettled(store, names)) == 12
-    _, sections, _ = rebuild_tables(moved)
+    assert list(read_measured(moved.measured)) == names
+    values, sections, _ = rebuild_tables(moved)
+    assert len(values.unsettled) == 12
     assert "sasrec-seed-1 λ_max did not settle." in [note for section in sections for note in section.notes]
 
 
