@@ -89,13 +89,15 @@ def sweep(
     if tables_only and (data is None or not out.is_dir()):  # a definition may be lost, its run folders not
         open_study(out)
     if (tables_only or export) and data is None:
-        open_study(out)
+        there = open_study(out)
+        if study not in (None, there.study.name):
+            raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
+        if export and not tables_only:  # another sweep may be at work there: what it has finished is read alone
+            _export(there, export, as_json)
+            return
         with held(out):
-            there = open_study(out)
-            if study not in (None, there.study.name):
-                raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
             _export(there, export)
-            _show(there, [], {}, figures=figures and tables_only, as_json=as_json)
+            _show(there, [], {}, figures=figures, as_json=as_json)
         return
     if study is None or data is None:
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
@@ -167,13 +169,18 @@ def _wanted(
     return wanted, interactions.fingerprint
 
 
-def _export(folder: "StudyFolder", to: Path | None) -> None:
-    """The record of a study, where it was asked for."""
+def _export(folder: "StudyFolder", to: Path | None, as_json: bool | None = None) -> None:
+    """The record of a study, where it was asked for; told on stdout where nothing else is, as JSON or not."""
     from samrec.experiments.study_record import export_study
 
-    if to is not None:
-        names = export_study(folder, to)
-        print(f"{to}: the record of {len(names)} of {len(folder.runs)} runs, without weights", file=sys.stderr)
+    if to is None:
+        return
+    names = export_study(folder, to)
+    text = f"{to}: the record of {len(names)} of {len(folder.runs)} runs, without weights"
+    if as_json is None:
+        print(text, file=sys.stderr)
+    else:
+        emit(as_json, {"folder": to, "runs": names, "of": len(folder.runs)}, text)
 
 
 def _show(

@@ -63,9 +63,9 @@ def _export_run(run: Run, to: Path) -> None:
 
 
 def _merged(record: StudyFolder, ours: Mapping[str, Kept], theirs: Mapping[str, Kept]) -> dict[str, Kept]:
-    """Lines of both, in the study's order; where both have a run, ours."""
+    """Lines of both about runs that are there, in the study's order; where both have a run, ours."""
     both = {**theirs, **ours}
-    return {planned.name: both[planned.name] for planned in record.runs if planned.name in both}
+    return {run.name: both[run.name] for run in record.runs if run.name in both and record.run(run)}
 
 
 def _placeless(study: Study) -> Study:

@@ -17,7 +17,7 @@ from samrec.errors import RunError
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.experiments.measurements import as_json, read_measured, write_measured
 from samrec.experiments.reuse import is_same
-from samrec.experiments.study_folder import open_study
+from samrec.experiments.study_folder import held, open_study
 from samrec.training.checkpoint import Run
 
 MEASURING = ("--measure", "--robust", "--users", "20", "--tolerance", "0.2", "--max-products", "40")
@@ -157,6 +157,24 @@ def test_a_record_grows_and_keeps_what_it_had(exported, tmp_path, samrec):
     code, _, err = samrec(*arguments("--export", "kept", out="other", rho="0,0.1", epochs=1))
     assert code == 2
     assert "another definition: cells" in err
+
+
+def test_a_record_is_taken_of_what_is_finished_while_a_sweep_is_at_work(exported, tmp_path, samrec):
+    study = shutil.copytree(exported[0], tmp_path / "study")
+    Run(study / "sasrec-seed-2").update(status="running")
+    before = differing(exported[0], study)
+    with held(study):
+        code, out, err = samrec("sweep", "--out", "study", "--export", "kept", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "folder": "kept",
+        "runs": ["sasrec-seed-1", "samrec-rho-0.05-seed-1", "samrec-rho-0.05-seed-2"],
+        "of": 4,
+    }
+    assert differing(exported[0], study) == before
+    kept = open_study(tmp_path / "kept")
+    assert [kept.run(planned) is not None for planned in kept.runs] == [True, True, False, True]
+    assert "sasrec-seed-2" not in read_measured(kept.measured)
 
 
 def test_finished_runs_of_another_study_are_taken_with_what_was_measured(exported, tmp_path, samrec):
