@@ -5,8 +5,7 @@
     <!-- end -->                                closes either
 
 `python docs/result_tables.py` builds the tables of every study anew, and then those in the documents. A test builds
-them too and compares; it lets no table and no decimal number of a section with marks stand outside of them, but for
-numbers that its tables have as well.
+them too and compares; outside of marks it lets a section with some have no decimal number that its tables do not have.
 """
 
 import re
@@ -59,7 +58,7 @@ def built(text: str) -> str:
 
 
 def unproven(text: str, *, every_section: bool) -> Iterator[str]:
-    """Lines of tables outside of marks, and decimal numbers outside of them that no table of their section has.
+    """Decimal numbers outside of marks that no table inside of them has in the same section.
 
     Of sections (by headings of the second level) that have a mark, or of all.
     """
@@ -68,11 +67,7 @@ def unproven(text: str, *, every_section: bool) -> Iterator[str]:
             continue
         have = {_plain(number) for match in STUDY.finditer(section) for number in NUMBER.findall(match["table"])}
         outside = CODE.sub("", UNCOVERED.sub("", STUDY.sub("", section)))
-        for line in outside.splitlines():
-            if line.startswith("|"):
-                yield line
-            else:
-                yield from (number for number in NUMBER.findall(line) if _plain(number) not in have)
+        yield from (number for number in NUMBER.findall(outside) if _plain(number) not in have)
 
 
 def _plain(number: str) -> str:

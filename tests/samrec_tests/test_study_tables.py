@@ -19,6 +19,7 @@ from samrec.data.split import evaluation_sequences, training_sequences
 from samrec.errors import ProtocolMismatch
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
+from samrec.experiments.choice import choice_section
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.measure import Settings, generalisation_gap, measure_study
 from samrec.experiments.measurements import read_measured
@@ -168,6 +169,43 @@ def test_cells_that_stop_by_different_metrics_are_compared_by_one_that_both_have
     assert (row["metric"], row["value_against"], row["value"]) == ("NDCG@10", own, other)
 
 
+def test_validation_alone_chooses_and_test_is_told_of_the_chosen_and_the_baseline(study, tables, tmp_path):
+    best = {
+        label: np.mean(
+            [
+                max(entry["validation"]["NDCG@20"] for entry in Run(study.path / planned.name).history())
+                for planned in study.runs
+                if planned.cell == label
+            ]
+        )
+        for label in ("SASRec", "SAMRec (rho 0.05)", "SAMRec (rho 0.2)")
+    }
+    rows = {row["cell"]: row for row in rows_of(tables["choice"])}
+    assert {label: row["validation"] for label, row in rows.items()} == pytest.approx(best, rel=1e-12)
+    chosen = max(list(best)[1:], key=best.get)
+    (other,) = set(best) - {"SASRec", chosen}
+    assert {label: row["chosen"] for label, row in rows.items()} == {"SASRec": 0, chosen: 1, other: 0}
+    test = {(row["cell"], row["quantity"]): row["mean"] for row in rows_of(tables["summary"])}
+    for label in ("SASRec", chosen):
+        assert rows[label]["NDCG@10"] == pytest.approx(test[label, "NDCG@10"], rel=1e-12)
+    assert math.isnan(rows[other]["NDCG@10"])
+    section = choice_section(tables["choice"])
+    assert [row[0] for row in section.rows if row[0].endswith(" (chosen)")] == [f"{chosen} (chosen)"]
+    assert ("The baseline is better than it on validation." in section.notes) == (best["SASRec"] > best[chosen])
+
+    moved = open_study(shutil.copytree(study.path, tmp_path / "elsewhere"))
+    slug = next(cell.slug for cell in study.study.cells if cell.label == chosen)
+    shutil.rmtree(moved.path / f"{slug}-seed-2")
+    left = study_tables(read_values(moved))["choice"]
+    assert left.attributes["chosen"] == other
+    assert f"Not all seeds yet, and no part of the choice: {chosen}." in choice_section(left).notes
+
+
+def test_between_two_cells_there_is_nothing_to_choose(tmp_path):
+    found, _ = small_studies.swept(tmp_path, epochs=1, seeds=(1,))
+    assert "choice" not in study_tables(read_values(found))
+
+
 @pytest.mark.parametrize("split", ["leave-one-out", "leave-last-2"])
 def test_the_gap_is_of_both_losses_taken_target_by_target(split, tmp_path):
     data = small_runs.data()
@@ -282,7 +320,7 @@ def test_latex_is_ascii_balanced_and_has_a_cell_for_every_column(study):
     rebuild_tables(study)
     text = (study.path / "tables" / "study.tex").read_text()
     assert text.isascii()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 6
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 7
     assert text.count("$") % 2 == 0
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
