@@ -55,6 +55,8 @@ class Pretrained(BaseModel):
     recipe: str  # fingerprint of the pre-training's configuration without its seed
     data_fraction: float = 1.0  # share of the training sequences it saw
     fraction_seed: int | None = None  # which drew that share; None for all of them, which no seed has a part in
+    gradients: int | None = None  # what it took; None where that was not kept; no part of any fingerprint
+    seconds: float | None = None
 
     def check_share(self, data_fraction: float, seed: int) -> None:
         """ValueError unless it saw the very sequences that a run of this fraction and seed learns from."""

@@ -17,6 +17,9 @@ UNSAID_OF_PRETRAINING = (
 )  # where they are at their defaults
 
 
+PRETRAINING_TOLD = ("run", "gradients", "seconds")  # which decide nothing
+
+
 def fingerprint(content: Mapping[str, Any]) -> str:
     """SHA-256 of the content as JSON with sorted keys; where data and pre-training lie does not count.
 
@@ -37,8 +40,8 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 
 def without_places(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the paths in it."""
+    """A configuration without the paths in it, and without what its pre-training took: the weights' hash says all."""
     kept = {name: value for name, value in content.items() if name != "data"}
     if isinstance(kept.get("pretrained"), dict):
-        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name != "run"}
+        kept["pretrained"] = {name: value for name, value in kept["pretrained"].items() if name not in PRETRAINING_TOLD}
     return kept

@@ -49,6 +49,13 @@ def sweep(
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of measured users, negatives, starts and noise.")
     ] = 0,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder whose finished runs are taken instead of trained again; again for more."),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Put the study's record there, without weights: small, and enough to go on.")
+    ] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Add new seeds to the study that is there.")] = False,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Rebuild tables and figures from the folders; train nothing.")
@@ -62,8 +69,8 @@ def sweep(
 ) -> None:
     """Run a study: every setting over every seed, then its tables and figures.
 
-    Interrupted or killed, the same command goes on: what was finished is not repeated. Exit code 3 if a run diverged or
-    an eigenvalue did not settle (kept, marked so), 2 if a run failed.
+    Interrupted or killed, the same command goes on: what was finished is not repeated. Exit code 3 if a run diverged,
+    an eigenvalue did not settle (kept, marked so) or a run without weights was to be measured, 2 if a run failed.
 
     Example: samrec sweep rho --data Beauty --seeds 1,2,3 --workers 2 --measure --out studies/rho
     """
@@ -81,11 +88,15 @@ def sweep(
         raise ConfigError("expected --out with the study's folder, got none")
     if tables_only and (data is None or not out.is_dir()):  # a definition may be lost, its run folders not
         open_study(out)
-    if tables_only and data is None:
+    if (tables_only or export) and data is None:
+        there = open_study(out)
+        if study not in (None, there.study.name):
+            raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
+        if export and not tables_only:  # another sweep may be at work there: what it has finished is read alone
+            _export(there, export, as_json)
+            return
         with held(out):
-            there = open_study(out)
-            if study not in (None, there.study.name):
-                raise ConfigError(f"expected the study of {out}, {there.study.name}, got {study}")
+            _export(there, export)
             _show(there, [], {}, figures=figures, as_json=as_json)
         return
     if study is None or data is None:
@@ -94,7 +105,7 @@ def sweep(
     numbers = _seeds(seeds)
     choose_device(device)
     if dry_run:
-        cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device)
+        cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device, reuse or ())
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
     from samrec.experiments.measure import MeasureSettings
@@ -117,10 +128,12 @@ def sweep(
                 workers=workers,
                 measure=settings if measure else None,
                 robust=robust,
+                reuse=reuse or (),
                 device=device,
                 seed=seed,
                 command=command,
             )
+        _export(folder, export)
         _show(folder, outcomes, failures, figures=figures, as_json=as_json)
 
 
@@ -158,16 +171,33 @@ def _wanted(
     return wanted, interactions.fingerprint
 
 
+def _export(folder: "StudyFolder", to: Path | None, as_json: bool | None = None) -> None:
+    """The record of a study, where it was asked for; told on stdout where nothing else is, as JSON or not."""
+    from samrec.experiments.study_record import export_study
+
+    if to is None:
+        return
+    names = export_study(folder, to)
+    text = f"{to}: the record of {len(names)} of {len(folder.runs)} runs, without weights"
+    if as_json is None:
+        print(text, file=sys.stderr)
+    else:
+        emit(as_json, {"folder": to, "runs": names, "of": len(folder.runs)}, text)
+
+
 def _show(
     folder: "StudyFolder", outcomes: Sequence["Outcome"], failures: dict[str, str], *, figures: bool, as_json: bool
 ) -> None:
     """Write tables, draw figures, print, and leave with the code the outcomes ask for."""
     from samrec.errors import RunError
+    from samrec.experiments.measure import NO_WEIGHTS
     from samrec.experiments.study_figures import draw_study, rebuild_tables
     from samrec.experiments.table import rich_tables
 
     values, sections, tables = rebuild_tables(folder)
     drawn = draw_study(folder) if figures else []
+    bare = [run for run, why in failures.items() if why == NO_WEIGHTS]
+    failures = {run: why for run, why in failures.items() if why != NO_WEIGHTS}
     runs = [{"run": run.name, "cell": run.planned.cell, "seed": run.planned.seed, "status": run.status,
              "stopped": run.record.get("stopped"), "values": dict(run.values)} for run in values.runs]  # fmt: skip
     payload = {
@@ -179,6 +209,7 @@ def _show(
         "tables": {section.title: [section.header, *section.rows] for section in sections},
         "files": [*tables, *drawn],
         "failed": {outcome.run: outcome.message for outcome in outcomes if outcome.status == "failed"} | failures,
+        "without_weights": bare,
         "unsettled": values.unsettled,
         "measured_on": values.measured_loss.record if values.measured_loss else None,
     }
@@ -194,13 +225,15 @@ def _show(
                 print(outcome.bug, file=sys.stderr)
     for run, why in failures.items():
         print(f"{run} not measured: {why}", file=sys.stderr)
+    if bare:
+        print(f"not measured, as their weights are not here: {', '.join(bare)}", file=sys.stderr)
     if values.unsettled:
         print(f"did not settle: {', '.join(values.unsettled)}", file=sys.stderr)
     if failed := [outcome.run for outcome in outcomes if outcome.status == "failed"] + list(failures):
         if any(outcome.bug for outcome in outcomes):
             raise RuntimeError(f"bugs in {', '.join(outcome.run for outcome in outcomes if outcome.bug)}, see above")
         raise RunError(f"expected every run to come to its end, got {len(failed)} that failed: {', '.join(failed)}")
-    if values.unsettled or any(run.status == "diverged" for run in values.runs):
+    if bare or values.unsettled or any(run.status == "diverged" for run in values.runs):
         raise typer.Exit(DIVERGED_OR_UNSETTLED)
 
 
@@ -213,19 +246,22 @@ def _cost(
     fingerprint: str,
     workers: int,
     device: str,
+    reuse: Sequence[Path],
 ) -> dict[str, Any]:
     """What a sweep would take to the caps, from two steps of every cell on one thread."""
     import torch
 
     from landscape.devices import choose_device
     from samrec.data.catalog import open_data
+    from samrec.experiments.reuse import runs_elsewhere
     from samrec.experiments.study_folder import StudyFolder
     from samrec.experiments.sweep import done
     from samrec.training.cost import estimate_cost
 
     torch.set_num_threads(1)
     folder = StudyFolder(out, study, tuple(seeds), fingerprint)
-    left = [planned for planned in folder.runs if done(folder, planned) is None]
+    taken = {found.planned.name: found.place for found in runs_elsewhere(folder, reuse)}
+    left = [planned for planned in folder.runs if planned.name not in taken and done(folder, planned) is None]
     interactions = open_data(data, data_dir=data_dir)
     seconds: dict[str, float] = {}
     gradients: dict[str, int] = {}
@@ -239,6 +275,7 @@ def _cost(
         "study": study.name,
         "runs": len(folder.runs),
         "runs_left": len(left),
+        **({"runs_taken": taken} if taken else {}),
         "fields_that_vary": list(study.varies),
         **({"notes": list(study.notes)} if study.notes else {}),
         "seconds_an_epoch_without_validation": seconds,
@@ -285,7 +322,7 @@ def _value(text: str) -> Any:
 
 def _told(value: Any) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {what:,.3g}" for name, what in value.items())
+        return "; ".join(f"{name} {what if isinstance(what, str) else f'{what:,.3g}'}" for name, what in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value) if isinstance(value, str) else f"{value:,}"

@@ -5,11 +5,11 @@ All runs are measured on the same users and negatives, with the same starts and 
     gap = L_test - L_train        positive: worse on what it has not seen (some texts use the opposite sign)
 
 both losses being full cross-entropy over all items with dropout off, whatever a run was trained with: L_train over the
-training targets of the users it was trained on, L_test over every user's test target. What the store holds of the same
-weights and settings is not measured again.
+training targets of the users it was trained on, L_test over every user's test target. What is kept (`measurements`) of
+the same weights and settings is not measured again. A run without weights is told as such.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ from landscape.curvature.ends import eigenpairs_of
 from landscape.describe import checkpoint_record
 from landscape.errors import LandscapeError, WorkerDied
 from landscape.objective import loss_at
-from landscape.parameters import content_hash
 from landscape.progress import progress
-from landscape.records import Checkpoint, Eigenpairs, SharpnessReport, Table
 from landscape.sharpness.summary import sharpness_report
 from landscape.store import Store
 from samrec.config import RunConfig
@@ -31,14 +29,15 @@ from samrec.data.interactions import Interactions
 from samrec.data.split import Sequences, training_sequences
 from samrec.errors import ConfigError, SamrecError
 from samrec.experiments.measured_loss import COMMON_LOSS, MeasuredLoss, measured_loss
+from samrec.experiments.measurements import Gap, Measured, fill, read_measured, write_measured
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
-from samrec.experiments.sweep import answers
+from samrec.experiments.sweep import answers, best_weights, is_evaluated
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import Run
 from samrec.training.draws import rows_trained_on
 
-GAPS = "generalisation"  # the table of the store's /studies
+NO_WEIGHTS = "its weights are not here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +60,6 @@ class MeasureSettings:
                 raise ConfigError(f"expected {name.replace('_', ' ')} of at least {least}, got {number}")
         if self.loss is not None:
             loss_named(self.loss)
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Both losses of one run on the common objective."""
-
-    training_loss: float
-    test_loss: float
-    training_targets: int
-    test_targets: int
-
-    @property
-    def gap(self) -> float:
-        """Test minus training."""
-        return self.test_loss - self.training_loss
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """All that was measured of one run."""
-
-    checkpoint: Checkpoint
-    eigenpairs: Eigenpairs
-    sharpness: SharpnessReport
-    gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +119,7 @@ def measure_study(
     workers: int = 1,
     command: str = "",
 ) -> dict[str, str]:
-    """Measure every finished run and keep it in the study's store. Call it while the folder is `held`.
+    """Measure every finished run, and keep it in the study's store and as text. Call it while the folder is `held`.
 
     Returns:
         Runs that could not be measured, each with why.
@@ -158,7 +132,14 @@ def measure_study(
     interactions = open_data(data, data_dir=data_dir)
     failures: dict[str, str] = {}
     with Store.write(study.store) as store:
-        waiting = [planned for planned, run in finished if not is_measured(store, run, settings, loss, interactions)]
+        kept = read_measured(study.measured)
+        left = [
+            (planned, run)
+            for planned, run in finished
+            if not is_measured(kept.get(planned.name), run, settings, loss, interactions)
+        ]
+        failures |= {planned.name: NO_WEIGHTS for planned, run in left if run.is_bare}
+        waiting = [planned for planned, run in left if not run.is_bare]
         task = MeasuringTask(study.path.resolve(), data, data_dir, settings, loss, command)
         with progress(f"measuring {study.study.name}", len(finished)) as advance:
             advance(len(finished) - len(waiting))
@@ -174,20 +155,20 @@ def measure_study(
 
 
 def finished_run(study: StudyFolder, planned: PlannedRun) -> Run | None:
-    """A run that has come to its end without diverging."""
+    """A run that has come to its end without diverging; one that is kept without weights, with its evaluation."""
     run = study.run(planned)
-    return run if run is not None and run.record["status"] == "finished" else None
+    if run is None or run.record["status"] != "finished" or (run.is_bare and not is_evaluated(run)):
+        return None
+    return run
 
 
 def is_measured(
-    store: Store, run: Run, settings: MeasureSettings, loss: MeasuredLoss, interactions: Interactions
+    found: Measured | None, run: Run, settings: MeasureSettings, loss: MeasuredLoss, interactions: Interactions
 ) -> bool:
-    """Whether the store holds everything of these weights under these settings."""
-    name = run.name
-    kinds: tuple[Any, ...] = ("checkpoints", "curvature", "sharpness")
-    if not all(name in store.names(kind) for kind in kinds) or name not in gaps_of(store):
+    """Whether what is kept of a run is of its weights (where they are gone, its evaluation's) and of these settings."""
+    if found is None:
         return False
-    pairs, report = store.eigenpairs(name), store.sharpness(name)
+    pairs, report = found.eigenpairs, found.sharpness
     settled = pairs.converged | (pairs.products >= settings.max_products)
     wanted = {
         "data": interactions.fingerprint,
@@ -196,7 +177,7 @@ def is_measured(
         "units": users_of(settings, interactions, run.config) or len(_training(run.config, interactions)),
     }
     return (
-        store.checkpoint(name).hash == content_hash(dict(run.load_model().named_parameters()))
+        found.checkpoint.hash == best_weights(run)
         and all(
             record.provenance.objective.get(key) == value for key, value in wanted.items() for record in (pairs, report)
         )
@@ -206,33 +187,13 @@ def is_measured(
     )
 
 
-def keep(store: Store, study: StudyFolder, measured: Measured) -> None:
-    """Put one run's measurements into the store, its gap last: with it the run counts as measured."""
-    name = measured.checkpoint.name
-    store.add_checkpoint(measured.checkpoint, replacing=[("curvature", name), ("sharpness", name)])
-    store.add_eigenpairs(measured.eigenpairs, replace=True)
-    store.add_sharpness(measured.sharpness, replace=True)
-    gaps = {**gaps_of(store), name: measured.gap}
-    store.add_table(
-        "studies", gaps_table({planned.name: gaps[planned.name] for planned in study.runs if planned.name in gaps})
-    )
-
-
-def gaps_table(gaps: dict[str, Gap]) -> Table:
-    """The gaps as a table, a row a run."""
-    fields = ("training_loss", "test_loss", "gap", "training_targets", "test_targets")
-    columns = {field: np.array([getattr(gap, field) for gap in gaps.values()]) for field in fields}
-    about = {"loss": COMMON_LOSS, "gap": "test_loss - training_loss"}
-    return Table(GAPS, {"run": np.array(list(gaps), dtype=np.str_), **columns}, about)
-
-
-def gaps_of(store: Store) -> dict[str, Gap]:
-    """The gaps a store holds, by run."""
-    if GAPS not in store.names("studies"):
-        return {}
-    c = store.table("studies", GAPS).columns
-    fields = ("training_loss", "test_loss", "training_targets", "test_targets")
-    return {str(run): Gap(*row) for run, *row in zip(c["run"], *(c[field].tolist() for field in fields), strict=True)}
+def keep(store: Store, study: StudyFolder, found: Measured) -> None:
+    """Keep one run's measurements: in the store, then as text, with which the run counts as measured."""
+    name = found.checkpoint.name
+    kept = {**read_measured(study.measured), name: found}
+    kept = {planned.name: kept[planned.name] for planned in study.runs if planned.name in kept}
+    fill(store, {name: found}, replace=True)
+    write_measured(study.measured, kept)
 
 
 def generalisation_gap(run: Run, interactions: Interactions, *, device: str = "cpu") -> Gap:
@@ -262,10 +223,3 @@ def users_of(settings: MeasureSettings, interactions: Interactions, config: RunC
 
 def _training(config: RunConfig, interactions: Interactions) -> Sequences:
     return training_sequences(interactions, max_length=config.max_length, holdout=config.holdout)
-
-
-def unsettled(store: Store, names: Sequence[str]) -> list[str]:
-    """Eigenpairs that did not reach their tolerance, as "run lambda_min"."""
-    held = set(store.names("curvature"))
-    records = [store.eigenpairs(name) for name in names if name in held]
-    return [f"{r.name} {label}" for r in records for label, ok in zip(r.labels, r.converged, strict=True) if not ok]

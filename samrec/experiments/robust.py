@@ -1,13 +1,14 @@
-"""Rank the runs of a study on noisy and on shortened histories, into its store.
+"""Rank the runs of a study on noisy and on shortened histories, into its `robust.jsonl` and its store.
 
 The same noise for every run: items replaced by ones the user never had, each place with the probability asked for; and
 only the newest items read. Targets and candidates stay those of the clean ranking (`samrec.evaluation.robustness`).
-What the store holds of the same weights is not ranked again.
+What is kept of the same weights is not ranked again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from landscape.errors import LandscapeError, WorkerDied
 from landscape.parameters import content_hash
 from landscape.progress import progress
 from landscape.records import Table
-from landscape.store import Store
 from samrec.data.catalog import open_data
 from samrec.errors import SamrecError
 from samrec.evaluation.held_out import held_out
 from samrec.evaluation.robustness import robustness
-from samrec.experiments.measure import Unmeasured, finished_run
+from samrec.experiments.measure import NO_WEIGHTS, Unmeasured, finished_run
+from samrec.experiments.measurements import read_lines, write_lines
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
-from samrec.experiments.sweep import answers
+from samrec.experiments.sweep import answers, best_weights
 from samrec.training.checkpoint import Run
 
 NOISE = (0.1, 0.2, 0.4)  # shares of replaced items
@@ -87,49 +88,44 @@ class RankingTask:
 def rank_perturbed(
     study: StudyFolder, *, data: str, data_dir: Path | None = None, seed: int = 0, workers: int = 1
 ) -> dict[str, str]:
-    """Rank every finished run on perturbed histories and keep it in the store. Call it while the folder is `held`.
+    """Rank every finished run on perturbed histories and keep the scores. Call it while the folder is `held`.
 
     Eight rankings a run. Returns runs that could not be ranked, each with why.
     """
-    failures: dict[str, str] = {}
-    with Store.write(study.store) as store:
-        known = scores_of(store)
-        finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
-        waiting = [planned for planned, run in finished if not _is_ranked(known, run)]
-        task = RankingTask(study.path.resolve(), data, data_dir, seed)
-        with progress(f"perturbed histories, {study.study.name}", len(finished)) as advance:
-            advance(len(finished) - len(waiting))
-            for planned, answer in answers(task, waiting, workers):
-                if isinstance(answer, Scores):
-                    known[planned.name] = answer
-                    store.add_table("studies", _table({p.name: known[p.name] for p in study.runs if p.name in known}))
-                else:
-                    failures[planned.name] = (
-                        " ".join(str(answer).split()) if isinstance(answer, WorkerDied) else answer.why
-                    )
-                advance(1, last=planned.name)
+    known = read_scores(study.robust)
+    finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
+    left = [(planned, run) for planned, run in finished if not _is_ranked(known, run)]
+    failures = {planned.name: NO_WEIGHTS for planned, run in left if run.is_bare}
+    waiting = [planned for planned, run in left if not run.is_bare]
+    task = RankingTask(study.path.resolve(), data, data_dir, seed)
+    with progress(f"perturbed histories, {study.study.name}", len(finished)) as advance:
+        advance(len(finished) - len(waiting))
+        for planned, answer in answers(task, waiting, workers):
+            if isinstance(answer, Scores):
+                known[planned.name] = answer
+                write_lines(study.robust, {p.name: known[p.name] for p in study.runs if p.name in known})
+            else:
+                failures[planned.name] = " ".join(str(answer).split()) if isinstance(answer, WorkerDied) else answer.why
+            advance(1, last=planned.name)
     return failures
 
 
-def scores_of(store: Store) -> dict[str, Scores]:
-    """What a store holds, by run."""
-    if TABLE not in store.names("studies"):
-        return {}
-    c = {name: column.tolist() for name, column in store.table("studies", TABLE).columns.items()}
-    found: dict[str, Scores] = {}
-    for run, weights, *score in zip(
-        *(c[name] for name in ("run", "weights", "kind", "amount", "metric", "value")), strict=True
-    ):
-        before = found[run].scores if run in found else ()
-        found[run] = Scores(weights, (*before, Score(*score)))
-    return found
+def read_scores(path: Path) -> dict[str, Scores]:
+    """What a study's `robust.jsonl` holds, by run; RunError names a line that cannot be read."""
+    return read_lines(path, _scores)
+
+
+def _scores(content: dict[str, Any]) -> Scores:
+    rows = [(str(s["kind"]), float(s["amount"]), str(s["metric"]), float(s["value"])) for s in content["scores"]]
+    return Scores(str(content["weights"]), tuple(Score(*row) for row in rows))
 
 
 def _is_ranked(known: dict[str, Scores], run: Run) -> bool:
-    return run.name in known and known[run.name].weights == content_hash(run.load_model("best").state_dict())
+    return run.name in known and known[run.name].weights == best_weights(run)
 
 
-def _table(known: dict[str, Scores]) -> Table:
+def scores_table(known: Mapping[str, Scores]) -> Table:
+    """As the store keeps it: a row a run and score."""
     rows = [(run, found.weights, score) for run, found in known.items() for score in found.scores]
     return Table(
         TABLE,

@@ -12,6 +12,7 @@ from samrec.data.catalog import open_data
 from samrec.experiments.cells import Study
 from samrec.experiments.measure import MeasureSettings, measure_study
 from samrec.experiments.pretrainings import NONE, Pretrainings
+from samrec.experiments.reuse import runs_elsewhere, take
 from samrec.experiments.robust import rank_perturbed
 from samrec.experiments.studies import study_named
 from samrec.experiments.study_figures import rebuild_tables
@@ -59,6 +60,7 @@ def run_study(
     workers: int = 1,
     measure: bool | MeasureSettings = False,
     robust: bool = False,
+    reuse: Sequence[Path] = (),
     extend: bool = False,
     device: str = "auto",
     command: str = "",
@@ -76,6 +78,7 @@ def run_study(
         workers: runs side by side, in processes of one thread; 1 is this process.
         measure: both ends of the spectrum, sharpness and the generalisation gap, or with which settings.
         robust: rank on noisy and on shortened histories too.
+        reuse: folders of other studies, whose finished runs of the same data and configuration are taken.
         extend: let seeds be added to the study that is there.
         device: "auto" is CUDA where there is one.
         command: kept in the provenance of what is measured.
@@ -99,6 +102,7 @@ def run_study(
             workers=workers,
             measure=MeasureSettings(device=device) if measure is True else measure or None,
             robust=robust,
+            reuse=reuse,
             device=device,
             command=command,
         )
@@ -114,6 +118,7 @@ def taken(
     workers: int,
     measure: MeasureSettings | None,
     robust: bool,
+    reuse: Sequence[Path],
     device: str,
     seed: int = 0,
     command: str = "",
@@ -123,6 +128,7 @@ def taken(
     Returns:
         An outcome a run, and what could not be ranked or measured, with why.
     """
+    take(folder, runs_elsewhere(folder, reuse))
     outcomes = sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
     failures: dict[str, str] = {}
     if robust:

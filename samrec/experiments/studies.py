@@ -19,6 +19,7 @@ FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)  # the paper has .6 and .8
 ASAM_RHO = 0.5  # on ASAM's own scale (Kwon et al. 2021)
 DROPOUTS = (0.0, 0.2, 0.5)
 WEIGHT_DECAYS = (0.0, 0.01, 0.1)  # times the learning rate a step
+TOGETHER = {"dropout": (0.2, 0.5), "weight_decay": (0.0, 1e-4)}  # of the study of both
 L2S = (0.0, 1e-5, 1e-4)  # half of it times ||w||^2: with ||w|| about 100 the last adds .5 to the loss
 CONTRASTIVE = "cl4srec"
 S3REC = "s3rec"
@@ -102,6 +103,20 @@ def l2(base: RunConfig) -> Study:
     return _beside("l2", l2, base, "l2", (base.l2, *L2S))
 
 
+def regularisers(base: RunConfig) -> Study:
+    """Does SAM still help beside dropout and weight decay together?
+
+    Adam stays Adam where the decay is its own, so that these runs are those of other studies; elsewhere it is AdamW.
+    """
+    cells: list[Cell] = []
+    dropouts, decays = ((getattr(base, name), *values) for name, values in TOGETHER.items())
+    for rate, decay in itertools.product(dict.fromkeys(dropouts), dict.fromkeys(decays)):
+        decaying = decay != base.weight_decay and base.optimizer == "adam"
+        some = changed(base, dropout=rate, weight_decay=decay, **({"optimizer": "adamw"} if decaying else {}))
+        cells += _with_and_without_sam(some, ("dropout",), plain_against=cells[0] if cells else None)
+    return Study("regularisers", _question(regularisers), tuple(cells))
+
+
 def sam_family(base: RunConfig) -> Study:
     """Which member of SAM's family helps, and at which cost?
 
@@ -150,6 +165,7 @@ STUDIES: dict[str, Callable[..., Study]] = {
     "dropout": dropout,
     "weight-decay": weight_decay,
     "l2": l2,
+    "regularisers": regularisers,
     "loss": loss,
     "sam-family": sam_family,
     "methods": methods,

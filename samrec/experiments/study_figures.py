@@ -8,8 +8,9 @@ from landscape.records import Table
 from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ENDINGS
+from samrec.experiments.measurements import fill, read_measured
 from samrec.experiments.members import Member
-from samrec.experiments.robust import scores_of
+from samrec.experiments.robust import read_scores, scores_table
 from samrec.experiments.robust_tables import perturbed_tables, robustness_section
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.study_sections import study_sections
@@ -26,21 +27,31 @@ MOST_CURVES = 12  # runs in one picture; of more, the first seed of every cell
 
 def rebuild_tables(study: StudyFolder) -> tuple[StudyValues, list[Section], list[Path]]:
     """Write the tables from the run folders (and the measurements, where there are any); returns also the files."""
-    values = read_values(study)
-    tables = study_tables(values)
-    sections = study_sections(tables, values.unsettled)
-    if study.store.exists() and (known := scores_of(Store.read(study.store))):
-        evaluated = [run.name for run in values.runs if run.evaluation is not None]
-        tables |= (perturbed := perturbed_tables(study, known, evaluated))
-        sections += [robustness_section(study, perturbed)] if perturbed else []
+    values, sections, tables = laid_out(study)
     written = write_tables(study.path / "tables", "study", tables, sections)
     hand_over(study, values, tables)
     return values, sections, written
 
 
+def laid_out(study: StudyFolder) -> tuple[StudyValues, list[Section], dict[str, Table]]:
+    """Everything a study has numbers for: as values, for people, and as plain tables; nothing is written."""
+    values = read_values(study)
+    tables = study_tables(values)
+    sections = study_sections(tables, values.unsettled)
+    if known := read_scores(study.robust):
+        of = {run.name: run.evaluation.weights for run in values.runs if run.evaluation is not None}
+        same = [name for name, found in known.items() if found.weights == of.get(name)]
+        tables |= (perturbed := perturbed_tables(study, known, same))
+        sections += [robustness_section(study, perturbed)] if perturbed else []
+    return values, sections, tables
+
+
 def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Table]) -> None:
-    """Put the tables and every run's history into the store, so that drawing needs nothing else."""
+    """Put measurements, tables and every run's history into the store, so that drawing needs nothing else."""
     with Store.write(study.store) as store:
+        fill(store, read_measured(study.measured))
+        if known := read_scores(study.robust):
+            store.add_table("studies", scores_table(known))
         for table in tables.values():
             store.add_table("studies", table)
         for found in values.runs:

@@ -23,6 +23,8 @@ from samrec.training.files import check_folder, clear_asides, read_json, write_j
 FORMAT = "samrec study 1"
 DEFINITION = "study.json"
 STORE = "study.h5"
+MEASURED = "measured.jsonl"
+ROBUST = "robust.jsonl"
 LARGEST_SEED = 2**63 - 1  # as a store holds it
 
 
@@ -63,8 +65,18 @@ class StudyFolder:
 
     @property
     def store(self) -> Path:
-        """Where measurements and what figures draw are kept."""
+        """What figures draw; made again from the text files where it is missing."""
         return self.path / STORE
+
+    @property
+    def measured(self) -> Path:
+        """What was measured of its runs."""
+        return self.path / MEASURED
+
+    @property
+    def robust(self) -> Path:
+        """Its runs' scores on noisy and shortened histories."""
+        return self.path / ROBUST
 
     def run(self, planned: PlannedRun) -> Run | None:
         """The run folder, if it was begun.
@@ -76,7 +88,7 @@ class StudyFolder:
         if not (folder / "run.json").exists():
             return None
         found = Run(folder)
-        there, asked = _fields(found.config), _fields(planned.config)
+        there, asked = deciding_fields(found.config), deciding_fields(planned.config)
         if other := [
             f"{name} {there[name]!r} there, {asked[name]!r} asked" for name in asked if there[name] != asked[name]
         ]:
@@ -221,7 +233,7 @@ def _difference(there: StudyFolder, asked: StudyFolder) -> str | None:
         if old != new:
             return f"{what} {_listed(old)} there, {_listed(new)} asked"
     for old_cell, new_cell in zip(there.study.cells, asked.study.cells, strict=True):
-        old_fields, new_fields = _fields(old_cell.config), _fields(new_cell.config)
+        old_fields, new_fields = deciding_fields(old_cell.config), deciding_fields(new_cell.config)
         if old_cell.starts or new_cell.starts:  # the config's own is the first of them
             for fields, cell in ((old_fields, old_cell), (new_fields, new_cell)):
                 fields["pretrained"] = cell.config.without_seed["pretrained"]
@@ -250,7 +262,7 @@ def _with_starts_of(there: Study, asked: Study) -> Study:
     return replace(asked, cells=tuple(cells))
 
 
-def _fields(config: RunConfig) -> dict[str, Any]:
+def deciding_fields(config: RunConfig) -> dict[str, Any]:
     """All that decides what a run becomes; where files lie does not."""
     return without_places(config.model_dump())
 

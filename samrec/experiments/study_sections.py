@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from landscape.records import Table
+from samrec.experiments.choice import choice_section
 from samrec.experiments.table import SHOWN, Section
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
-ORDER = ("runs", "scores", "differences", "budgets", "geometry", "relations")
 
 
 def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -> list[Section]:
@@ -21,6 +21,8 @@ def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -
     sections = [runs_section(tables["runs"])]
     if "summary" in tables:
         sections.append(scores_section(tables["summary"], tables["runs"]))
+    if "choice" in tables:
+        sections.append(choice_section(tables["choice"]))
     if "differences" in tables:
         sections.append(differences_section(tables["differences"]))
     if "budgets" in tables:
@@ -103,7 +105,7 @@ def budgets_section(table: Table) -> Section:
     rows = [
         (
             f"{r['cell']} − {r['against']}",
-            f"{r['amount']:,.0f} {r['budget']}",
+            f"{_number(r['amount'], ',.0f')} {r['budget']}",
             r["metric"],
             _number(r["value_against"], ".4f"),
             _number(r["value"], ".4f"),
@@ -113,6 +115,7 @@ def budgets_section(table: Table) -> Section:
         )
         for r in _rows(table)
     ]
+    before = table.attributes["pretrained"]
     notes = (
         "The budget is what B's run of each pair spent in all until it stopped (its mean over seeds is shown); of A "
         "the best validation score counts among the epochs that had ended by then, of B its best. Both are validation "
@@ -120,6 +123,7 @@ def budgets_section(table: Table) -> Section:
         "Seconds are those of the machine that trained, training and validation; they compare where all runs were "
         "trained alike.",
         "95 % t interval over pairs of one seed.",
+        *([f"Pre-training counts in gradients and seconds, not in epochs: {'; '.join(before)}."] if before else []),
     )
     header = ("A − B", "budget of B", "validation", "B", "A", "A − B", "95 % interval", "pairs")
     return Section("Equal epochs, gradients and time", header, tuple(rows), notes)
@@ -138,6 +142,7 @@ def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequenc
         f"{on['units']:,} users, the same for every run, whether it was trained on all of them or not. The loss is "
         f"{loss['why']}.",
         *([f"Measured on another loss or other users, and left out: {', '.join(otherwise)}."] if otherwise else []),
+        *([f"Not measured: {', '.join(missing)}."] if (missing := summary.attributes["unmeasured"]) else []),
         "generalisation gap = test loss − training loss, both full cross-entropy over all items without dropout: over "
         "the training targets of the users a run was trained on, and over every user's test target.",
         "Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.",

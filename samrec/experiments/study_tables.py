@@ -18,6 +18,7 @@ from landscape.records import Table
 from samrec.evaluation.metrics import averaged_by_owner, per_user
 from samrec.evaluation.paired import SEEDS_LEVEL, bootstrap_interval, paired_seeds, sign_flip_p
 from samrec.experiments.cells import Cell
+from samrec.experiments.choice import choice_table
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.rank_correlation import rank_correlation
 from samrec.experiments.study_values import StudiedRun, StudyValues
@@ -40,6 +41,7 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         differences_table(values),
         budgets_table(values),
         relations_table(values),
+        *([choice] if (choice := choice_table(values)) else []),
     ]
     return {table.name: table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))}
 
@@ -58,7 +60,9 @@ def runs_table(values: StudyValues) -> Table:
         "seconds": _floats([cost.get("seconds", np.nan) for cost in costs]),
         "cap": _integers([run.planned.config.epochs for run in values.runs]),
     }
-    return Table("runs", columns, {**_about(values), "notes": list(values.folder.study.notes)})
+    taken = [f"{run.name} of {run.record['taken_from']}" for run in values.runs if "taken_from" in run.record]
+    notes = [f"Taken from other studies, not trained again: {', '.join(taken)}."] if taken else []
+    return Table("runs", columns, {**_about(values), "notes": [*values.folder.study.notes, *notes]})
 
 
 def values_table(values: StudyValues) -> Table:
@@ -120,7 +124,7 @@ def budgets_table(values: StudyValues) -> Table:
     For each pair of runs of one seed: the budget is all that `against` spent until it stopped; of the other run, the
     best validation score (by the stopping metric; NDCG@10 where the two cells stop by different ones) counts among the
     epochs that had ended within that budget. `against` counts with its best epoch. Means over seeds, and the t interval
-    of the paired differences.
+    of the paired differences. S3-Rec's pre-training counts in gradients and seconds, of every run that starts from it.
     """
     stops_by = {cell.label: cell.config.stop_metric for cell in values.folder.study.cells}
     rows: list[dict[str, Any]] = []
@@ -129,7 +133,7 @@ def budgets_table(values: StudyValues) -> Table:
             metric = stops_by[cell.label] if stops_by[cell.label] == stops_by[str(cell.against)] else WATCHED
             found = [
                 (
-                    _best_within(a, np.inf, budget, metric),
+                    _best_within(a, np.inf, "epochs", metric),
                     _best_within(b, _spent(a, budget), budget, metric),
                     _spent(a, budget),
                 )
@@ -154,7 +158,11 @@ def budgets_table(values: StudyValues) -> Table:
         for name in ("amount", "value_against", "value", "difference", "low", "high")
     }
     columns |= {name: _integers([row[name] for row in rows]) for name in ("pairs", "reached")}
-    about = {"difference": "cell - against, both on validation", "reached": "pairs with an epoch within the budget"}
+    about: dict[str, Any] = {
+        "difference": "cell - against, both on validation",
+        "reached": "pairs with an epoch within the budget",
+    }
+    about |= {"pretrained": [_pretraining(cell) for cell in values.folder.study.cells if cell.config.pretrained]}
     return Table("budgets", columns, about)
 
 
@@ -207,17 +215,27 @@ def _of_users(run: StudiedRun, metric: str) -> NDArray[np.float64]:
 
 def _spent(run: StudiedRun, budget: str) -> float:
     """All that a run spent until it stopped."""
-    return max((_cost(entry, budget) for entry in _history(run)), default=np.nan)
+    return max((_cost(run, entry, budget) for entry in _history(run)), default=np.nan)
 
 
 def _best_within(run: StudiedRun, amount: float, budget: str, metric: str) -> float:
     """The best validation score among the epochs that had ended by then; NaN if none had."""
-    scores = [entry["validation"][metric] for entry in _history(run) if _cost(entry, budget) <= amount]
+    scores = [entry["validation"][metric] for entry in _history(run) if _cost(run, entry, budget) <= amount]
     return float(max(scores, default=np.nan))
 
 
-def _cost(entry: dict[str, Any], budget: str) -> float:
-    return float(entry["epoch" if budget == "epochs" else budget])
+def _cost(run: StudiedRun, entry: dict[str, Any], budget: str) -> float:
+    """What a run had spent at the end of an epoch, with what was spent before it; NaN where that is not known."""
+    start = run.planned.config.pretrained
+    before = 0 if start is None or budget == "epochs" else getattr(start, budget)
+    return float(entry["epoch" if budget == "epochs" else budget]) + (np.nan if before is None else before)
+
+
+def _pretraining(cell: Cell) -> str:
+    start = cell.config.pretrained
+    assert start is not None
+    cost = "unknown" if start.gradients is None else f"{start.gradients:,} gradients"
+    return f"{cell.label}: {start.epochs} epochs, {cost}"
 
 
 def _history(run: StudiedRun) -> list[dict[str, Any]]:
@@ -260,7 +278,11 @@ def _about(values: StudyValues) -> dict[str, Any]:
 def _measured_on(values: StudyValues) -> dict[str, Any]:
     if (loss := values.measured_loss) is None:
         return {}
-    return {"measured_on": {**loss.record, "told": str(loss)}, "measured_otherwise": list(values.measured_otherwise)}
+    return {
+        "measured_on": {**loss.record, "told": str(loss)},
+        "measured_otherwise": list(values.measured_otherwise),
+        "unmeasured": list(values.unmeasured),
+    }
 
 
 def _texts(entries: Sequence[Any]) -> NDArray[Any]:

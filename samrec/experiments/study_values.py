@@ -1,4 +1,4 @@
-"""Every number of a study, from its run folders and, where it was measured, from its store: a row a run and quantity.
+"""Every number of a study, from its run folders and its `measured.jsonl`: a row a run and quantity.
 
 What tables, figures and statistics say is computed from here. A run that diverged has no numbers: it is counted, not
 averaged. Quantities: the test scores by their names; where measured, both ends of the spectrum, every sharpness measure
@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.store import Store
 from samrec.errors import ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import Evaluation, read_evaluation
 from samrec.evaluation.metrics import METRICS
 from samrec.experiments.cells import Cell
-from samrec.experiments.measure import gaps_of
 from samrec.experiments.measured_loss import FIELDS as LOSS_FIELDS
 from samrec.experiments.measured_loss import MeasuredLoss, loss_measured
+from samrec.experiments.measurements import read_measured
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.table import measure_name
 from samrec.training.checkpoint import Run
@@ -56,7 +55,7 @@ class StudyValues:
 
     folder: StudyFolder
     runs: tuple[StudiedRun, ...]
-    measures: tuple[str, ...]  # quantities of curvature and sharpness, in the order of the store
+    measures: tuple[str, ...]  # quantities of curvature and sharpness, in the order they were taken
     unsettled: tuple[str, ...] = ()  # eigenpairs, as "run lambda_min"
     measured_on: Mapping[str, Any] = field(default_factory=dict)  # the objective of curvature and sharpness
     measured_otherwise: tuple[str, ...] = ()  # runs whose curvature and sharpness are of another one: left out
@@ -88,6 +87,11 @@ class StudyValues:
         others = [run for run in self.of(cell) if run.evaluation is not None]
         return [(against[run.planned.seed], run) for run in others if run.planned.seed in against]
 
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Evaluated runs that nothing was measured of, in a study of which something was."""
+        return tuple(run.name for run in self.runs if self.measures and run.evaluation and LOSSES[-1] not in run.values)
+
     def column(self, quantity: str) -> NDArray[np.float64]:
         """The quantity of every run, NaN where it has none."""
         return np.array([run.values.get(quantity, np.nan) for run in self.runs], dtype=np.float64)
@@ -100,27 +104,31 @@ def read_values(folder: StudyFolder) -> StudyValues:
         RunError: a folder holds another run than the study's, or an evaluation that cannot be read.
         ProtocolMismatch: evaluations that may not stand in one table.
     """
-    found = _measured(folder)
-    runs = []
+    evaluated = {}
+    states = {}
     for planned in folder.runs:
         run = folder.run(planned)
         status = str(run.record["status"]) if run else NOT_BEGUN
-        evaluation = None
         if run is not None and status == "finished":
             try:
-                evaluation = read_evaluation(run.path)
+                evaluated[planned.name] = read_evaluation(run.path)
             except RunError:
                 status = "not evaluated"
+        states[planned.name] = (run, status)
+    found = _measured(folder, evaluated)
+    runs = []
+    for planned in folder.runs:
+        evaluation = evaluated.get(planned.name)
         scores = dict(evaluation.metrics) if evaluation else {}
-        kept = found.values.get(planned.name, {}) if evaluation else {}
-        runs.append(StudiedRun(planned, run, status, evaluation, {**scores, **kept}))
+        values = {**scores, **found.values.get(planned.name, {})}
+        runs.append(StudiedRun(planned, *states[planned.name], evaluation, values))
     _check_protocols(runs)
     return StudyValues(folder, tuple(runs), found.measures, found.unsettled, found.objective, found.otherwise)
 
 
 @dataclass(frozen=True, slots=True)
 class _Measurements:
-    """What a study's store holds of its runs."""
+    """What is kept of a study's runs."""
 
     values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by run
     measures: tuple[str, ...] = ()
@@ -129,27 +137,24 @@ class _Measurements:
     otherwise: tuple[str, ...] = ()  # runs measured on another one: their gap alone counts
 
 
-def _measured(folder: StudyFolder) -> _Measurements:
-    if not folder.store.exists():
-        return _Measurements()
-    store = Store.read(folder.store)
-    gaps = gaps_of(store)
-    names = [planned.name for planned in folder.runs if planned.name in gaps]
-    pairs = {name: store.eigenpairs(name) for name in names}
+def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Measurements:
+    """Of runs that are evaluated, with the weights that the evaluation is of."""
+    kept = read_measured(folder.measured)
+    names = [name for name, found in evaluated.items() if name in kept and kept[name].checkpoint.hash == found.weights]
+    pairs = {name: kept[name].eigenpairs for name in names}
     counted = Counter(_key(found.provenance.objective) for found in pairs.values())
     (most, _), *_ = counted.most_common(1) or [((), 0)]
     alike = [name for name in names if _key(pairs[name].provenance.objective) == most]
+    gaps = {name: kept[name].gap for name in names}
     values = {
-        name: dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True))
-        for name, gap in gaps.items()
-        if name in pairs
+        name: dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True)) for name, gap in gaps.items()
     }
     measures: dict[str, None] = {}
     unsettled = []
     for name in alike:
         labels = [label.replace("lambda", "λ") for label in pairs[name].labels]
         own = {label: float(value) for label, value in zip(labels, pairs[name].values, strict=True)}
-        sharpness = {measure_name(measure): float(measure.value) for measure in store.sharpness(name).measures}
+        sharpness = {measure_name(measure): float(measure.value) for measure in kept[name].sharpness.measures}
         own |= {key: value for key, value in sharpness.items() if key not in own}
         measures |= dict.fromkeys(own)
         values[name] = own | values[name]

@@ -1,6 +1,7 @@
 """Train and evaluate every run of a study, side by side in one-thread processes; going on where an earlier sweep ended.
 
-A run is done when it is finished and its kept evaluation is of its best weights, or when it diverged. Everything else
+A run is done when it is finished and its kept evaluation is of its best weights, or when it diverged; one that was kept
+without its weights is as done as it was with them. Everything else
 is begun, or resumed from its last epoch. A run that fails, or a worker that is killed, keeps no other run from its end.
 """
 
@@ -116,11 +117,23 @@ def done(study: StudyFolder, planned: PlannedRun) -> Outcome | None:
 
 
 def is_evaluated(run: Run) -> bool:
-    """Whether the kept evaluation on test is whole and of the run's best weights."""
+    """Whether the kept evaluation on test is whole and of the run's best weights.
+
+    Of a run without weights it counts as it is, as long as the whole history stands beside it.
+    """
     try:
-        return read_evaluation(run.path).weights == content_hash(run.load_model("best").state_dict())
+        if run.is_bare and len(run.history()) != run.record["cost"]["epochs"]:
+            return False
+        return read_evaluation(run.path).weights == best_weights(run)
     except SamrecError:
         return False
+
+
+def best_weights(run: Run) -> str:
+    """The hash of a run's best weights; where its weights are gone, of those its evaluation is of."""
+    if run.is_bare:
+        return read_evaluation(run.path).weights
+    return content_hash(run.load_model("best").state_dict())
 
 
 def answers(

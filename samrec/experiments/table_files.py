@@ -32,9 +32,14 @@ def write_tables(folder: Path, name: str, tables: Mapping[str, Table], sections:
     from landscape.plots.saving import written_aside
 
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {f"{name}.md": markdown(sections), f"{name}.tex": latex(sections)}
-    contents |= {f"{table}.csv": as_csv(content) for table, content in tables.items()}
+    contents = table_contents(name, tables, sections)
     return [written_aside(folder / file, content.encode()) for file, content in contents.items()]
+
+
+def table_contents(name: str, tables: Mapping[str, Table], sections: Sequence[Section]) -> dict[str, str]:
+    """What is in each of these files, by its name."""
+    texts = {f"{name}.md": markdown(sections), f"{name}.tex": latex(sections)}
+    return texts | {f"{table}.csv": as_csv(content) for table, content in tables.items()}
 
 
 def as_csv(table: Table) -> str:

@@ -72,6 +72,8 @@ def find_pretrained(
         recipe=run.recipe,
         data_fraction=share,
         fraction_seed=drawn_by,
+        gradients=run.record["cost"].get("gradients"),
+        seconds=run.record["cost"].get("seconds"),
     )
 
 

@@ -94,6 +94,11 @@ class RunFolder(Shown, ABC):
         """The folder's own name."""
         return self.path.resolve().name
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is kept without any weights: what it says can be read, and nothing taken anew."""
+        return not any(self.path.glob("*.safetensors"))
+
     def check_data(self, interactions: Interactions) -> None:
         """Refuse other data than the run's own."""
         expected = self.record["fingerprints"]["data"]

@@ -4,16 +4,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from samrec_tests import small_pretraining, small_runs, small_studies
 from samrec_tests.commands import samrec_in
 from samrec_tests.test_cli_train import assert_one_line
+from samrec_tests.test_study_tables import rows_of
 
 from samrec.config import Pretrained, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.pretrainings import Pretrainings, read_pretrainings
 from samrec.experiments.studies import changed, study_named
 from samrec.experiments.study_folder import StudyFolder, define, held, open_study
+from samrec.experiments.study_tables import study_tables
+from samrec.experiments.study_values import read_values
 from samrec.training.checkpoint import Run
 
 BASE = make_config(data="synthetic", epochs=100)
@@ -176,6 +180,32 @@ def test_sasrec_and_s3rec_are_swept_side_by_side_and_again_without_a_second_trai
     assert Run(tmp_path / "study" / "s3-rec-seed-2").config.pretrained.run == str(tmp_path / "first")
     assert json.loads(samrec(*command, "--pretrained", "first", "--json")[1])["trained"] == []
     assert_one_line(samrec(*command), "expected a pre-training on data_fraction 1")
+
+
+def test_budgets_count_what_the_pre_training_took(samrec, tmp_path):
+    first = small_pretraining.pretrained(tmp_path / "first", epochs=1).record["cost"]
+    command = ["sweep", "grid", "--vary", "method=sasrec,s3rec", "--seeds", "1", "--out", "study", *SHARED]
+    assert samrec(*command, "--pretrained", "first")[0] == 0
+    study = open_study(tmp_path / "study")
+    start = study.study.cells[1].config.pretrained
+    assert (start.gradients, start.seconds) == (first["gradients"], first["seconds"])
+    budgets = rows_of(study_tables(read_values(study))["budgets"])
+    own = {name: Run(tmp_path / "study" / "sasrec-seed-1").record["cost"][name] for name in ("epochs", "gradients")}
+    assert own["gradients"] < first["gradients"]
+    reached = {row["budget"]: row["reached"] for row in budgets}
+    assert (reached["epochs"], reached["gradients"]) == (1, 0)
+    note = f"not in epochs: S3-Rec: 1 epochs, {first['gradients']:,} gradients."
+    assert note in (tmp_path / "study" / "tables" / "study.md").read_text()
+
+    record = json.loads((tmp_path / "study" / "study.json").read_text())
+    for name in ("gradients", "seconds"):  # of a study from before they were kept
+        del record["cells"][1]["config"]["pretrained"][name]
+    record["cells"] = [{**record["cells"][1], "against": None}, {**record["cells"][0], "against": "S3-Rec"}]
+    (tmp_path / "study" / "study.json").write_text(json.dumps(record))
+    unknown = {row["budget"]: row for row in rows_of(study_tables(read_values(open_study(study.path)))["budgets"])}
+    assert (unknown["epochs"]["reached"], unknown["gradients"]["reached"]) == (1, 0)
+    assert np.isnan(unknown["gradients"]["amount"])
+    assert unknown["gradients"]["value_against"] == unknown["epochs"]["value_against"] > 0
 
 
 def test_a_sweep_over_shares_takes_each_seeds_own_pre_training(samrec, tmp_path):

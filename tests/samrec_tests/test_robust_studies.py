@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from samrec_tests import small_runs, small_studies
 
-from landscape.store import Store
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.held_out import held_out
 from samrec.evaluation.robustness import robustness
 from samrec.experiments import robust
-from samrec.experiments.robust import NOISE, rank_perturbed, scores_of
+from samrec.experiments.robust import NOISE, rank_perturbed, read_scores
 from samrec.experiments.study_figures import draw_study, rebuild_tables
 from samrec.experiments.study_folder import open_study
 from samrec.training.checkpoint import Run
@@ -25,7 +24,7 @@ def study(tmp_path_factory):
 
 
 def test_the_scores_kept_are_those_of_ranking_the_run_alone(study):
-    known = scores_of(Store.read(study.store))
+    known = read_scores(study.robust)
     assert list(known) == [planned.name for planned in study.runs]
     model = Run(study.path / "sasrec-seed-1").load_model()
     parts = held_out(small_runs.data(), "test", 16)
@@ -54,7 +53,7 @@ def test_tables_and_figures_tell_what_is_left_and_rebuild_the_same(study, tmp_pa
     assert len(section.rows) == 2 * (4 + 5)
     rows = {row[:2]: row for row in section.rows}
     assert rows["SASRec", "share of items replaced 0 (clean)"][4] == "100%"
-    known = scores_of(Store.read(study.store))
+    known = read_scores(study.robust)
     value = {(run, s.kind, s.amount, s.metric): s.value for run, found in known.items() for s in found.scores}
     place = ("truncate", 1.0, "NDCG@10")
     differences = [value[f"samrec-rho-0.05-seed-{s}", *place] - value[f"sasrec-seed-{s}", *place] for s in (1, 2)]

@@ -22,6 +22,7 @@ VARIES = {
     "dropout": {"rho", "sam", "epochs", "dropout"},
     "weight-decay": {"rho", "sam", "epochs", "weight_decay"},
     "l2": {"rho", "sam", "epochs", "l2"},
+    "regularisers": {"rho", "sam", "epochs", "dropout", "weight_decay", "optimizer"},
     "loss": {"rho", "sam", "epochs", "loss", "negative_count", "gbce_t"},
     "sam-family": {"rho", "sam", "epochs"}.union(*family_of(BASE)),
     "methods": {"rho", "sam", "epochs", "method", "contrast"},
@@ -237,3 +238,16 @@ def test_runs_made_before_a_field_existed_group_with_those_that_leave_it_at_its_
     (folders[0] / "run.json").write_text(json.dumps(record))
     groups = methods_of(open_members(folders))
     assert [sorted(member.name for member in group) for group in groups.values()] == [["new", "old"], ["other"]]
+
+
+def test_dropout_and_weight_decay_together_keep_adam_where_there_is_no_decay():
+    study = study_named("regularisers", BASE)
+    told = [(c.config.dropout, c.config.optimizer, c.config.weight_decay, c.config.rho) for c in study.cells]
+    settings = [(rate, *decay) for rate in (0.5, 0.2) for decay in (("adam", 0.0), ("adamw", 1e-4))]
+    assert told == [(*setting, radius) for setting in settings for radius in (0.0, 0.1)]
+    plain = [cell.label for cell in study.cells[::2]]
+    assert [cell.against for cell in study.cells[1::2]] == plain
+    assert [cell.against for cell in study.cells[::2]] == [None, *[plain[0]] * 3]
+    decayed = study_named("regularisers", changed(BASE, optimizer="sgd", weight_decay=0.1))
+    assert {cell.config.optimizer for cell in decayed.cells} == {"sgd"}
+    assert {cell.config.weight_decay for cell in decayed.cells} == {0.1, 0.0, 1e-4}

@@ -19,8 +19,10 @@ from samrec.data.split import evaluation_sequences, training_sequences
 from samrec.errors import ProtocolMismatch
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
+from samrec.experiments.choice import choice_section
 from samrec.experiments.corrections import benjamini_hochberg, holm
-from samrec.experiments.measure import MeasureSettings, gaps_of, generalisation_gap, measure_study, unsettled
+from samrec.experiments.measure import MeasureSettings, generalisation_gap, measure_study
+from samrec.experiments.measurements import read_measured
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
 from samrec.experiments.study_folder import define, held, open_study
@@ -74,7 +76,7 @@ def test_tables_rebuild_byte_for_byte_from_the_folders_alone(study, tmp_path):
 
 def test_without_measurements_the_rest_of_the_tables_is_the_same(study, tables, tmp_path):
     moved = shutil.copytree(study.path, tmp_path / "elsewhere")
-    (moved / "study.h5").unlink()
+    (moved / "measured.jsonl").unlink()
     bare = study_tables(read_values(open_study(moved)))
     assert "relations" not in bare
     for name in ("runs", "differences", "budgets"):
@@ -167,6 +169,43 @@ def test_cells_that_stop_by_different_metrics_are_compared_by_one_that_both_have
     assert (row["metric"], row["value_against"], row["value"]) == ("NDCG@10", own, other)
 
 
+def test_validation_alone_chooses_and_test_is_told_of_the_chosen_and_the_baseline(study, tables, tmp_path):
+    best = {
+        label: np.mean(
+            [
+                max(entry["validation"]["NDCG@20"] for entry in Run(study.path / planned.name).history())
+                for planned in study.runs
+                if planned.cell == label
+            ]
+        )
+        for label in ("SASRec", "SAMRec (rho 0.05)", "SAMRec (rho 0.2)")
+    }
+    rows = {row["cell"]: row for row in rows_of(tables["choice"])}
+    assert {label: row["validation"] for label, row in rows.items()} == pytest.approx(best, rel=1e-12)
+    chosen = max(list(best)[1:], key=best.get)
+    (other,) = set(best) - {"SASRec", chosen}
+    assert {label: row["chosen"] for label, row in rows.items()} == {"SASRec": 0, chosen: 1, other: 0}
+    test = {(row["cell"], row["quantity"]): row["mean"] for row in rows_of(tables["summary"])}
+    for label in ("SASRec", chosen):
+        assert rows[label]["NDCG@10"] == pytest.approx(test[label, "NDCG@10"], rel=1e-12)
+    assert math.isnan(rows[other]["NDCG@10"])
+    section = choice_section(tables["choice"])
+    assert [row[0] for row in section.rows if row[0].endswith(" (chosen)")] == [f"{chosen} (chosen)"]
+    assert ("The baseline is better than it on validation." in section.notes) == (best["SASRec"] > best[chosen])
+
+    moved = open_study(shutil.copytree(study.path, tmp_path / "elsewhere"))
+    slug = next(cell.slug for cell in study.study.cells if cell.label == chosen)
+    shutil.rmtree(moved.path / f"{slug}-seed-2")
+    left = study_tables(read_values(moved))["choice"]
+    assert left.attributes["chosen"] == other
+    assert f"Not all seeds yet, and no part of the choice: {chosen}." in choice_section(left).notes
+
+
+def test_between_two_cells_there_is_nothing_to_choose(tmp_path):
+    found, _ = small_studies.swept(tmp_path, epochs=1, seeds=(1,))
+    assert "choice" not in study_tables(read_values(found))
+
+
 @pytest.mark.parametrize("split", ["leave-one-out", "leave-last-2"])
 def test_the_gap_is_of_both_losses_taken_target_by_target(split, tmp_path):
     data = small_runs.data()
@@ -200,9 +239,9 @@ def test_what_is_measured_is_not_measured_again(study, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(module, "eigenpairs_of", refuse)
-    before = gaps_of(Store.read(study.store))
+    before = study.measured.read_bytes()
     assert measured(study) == {}
-    assert gaps_of(Store.read(study.store)) == before
+    assert study.measured.read_bytes() == before
     with pytest.raises(AssertionError, match="measured again"):
         measured(study, MeasureSettings(users=20, tolerance=0.2, max_products=40, pairs=3, device="cpu"))
 
@@ -213,8 +252,9 @@ def test_measures_of_other_settings_replace_the_old_ones(study, tmp_path):
     store = Store.read(moved.store)
     names = [planned.name for planned in moved.runs]
     assert {store.eigenpairs(name).provenance.objective["users"] for name in names} == {10}
-    assert len(unsettled(store, names)) == 12
-    _, sections, _ = rebuild_tables(moved)
+    assert list(read_measured(moved.measured)) == names
+    values, sections, _ = rebuild_tables(moved)
+    assert len(values.unsettled) == 12
     assert "sasrec-seed-1 λ_max did not settle." in [note for section in sections for note in section.notes]
 
 
@@ -280,7 +320,7 @@ def test_latex_is_ascii_balanced_and_has_a_cell_for_every_column(study):
     rebuild_tables(study)
     text = (study.path / "tables" / "study.tex").read_text()
     assert text.isascii()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 6
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 7
     assert text.count("$") % 2 == 0
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")

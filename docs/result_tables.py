@@ -1,0 +1,87 @@
+"""Tables of the results, from the studies kept in `studies/`: whatever stands between their marks in Markdown files.
+
+    <!-- study: beauty-sam: Test scores -->     the table of that title of the study in studies/beauty-sam
+    <!-- not covered: why -->                   numbers that no study here holds, and why
+    <!-- end -->                                closes either
+
+`python docs/result_tables.py` builds the tables of every study anew, and then those in the documents. A test builds
+them too and compares; outside of marks it lets a section with some have no decimal number that its tables do not have.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from samrec.experiments.study_figures import laid_out
+from samrec.experiments.study_folder import open_study
+from samrec.experiments.table import Section, markdown
+from samrec.experiments.table_files import table_contents, write_tables
+
+ROOT = Path(__file__).parents[1]
+STUDIES = ROOT / "studies"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
+STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
+UNCOVERED = re.compile(r"<!-- not covered: [^\n]+? -->\n.*?<!-- end -->", re.DOTALL)
+MARK = re.compile(r"<!-- (?:study|not covered|end)\b")
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"\d*\.\d+")
+
+
+def studies() -> list[Path]:
+    """The folders of the studies kept here."""
+    return sorted(path.parent for path in STUDIES.glob("*/study.json"))
+
+
+def contents_of(study: Path) -> dict[str, str]:
+    """The files of a study's tables, by name, as its folder gives them now."""
+    _, sections, tables = laid_out(open_study(study))
+    return table_contents("study", tables, sections)
+
+
+def built(text: str) -> str:
+    """A document with its tables as the studies give them now; ValueError where a mark or a table is missing."""
+    known: dict[str, dict[str, Section]] = {}
+
+    def table(match: re.Match[str]) -> str:
+        study, title = match["study"], match["title"]
+        if study not in known:
+            known[study] = {section.title: section for section in laid_out(open_study(STUDIES / study))[1]}
+        if title not in known[study]:
+            raise ValueError(f"expected a table of {study} out of {', '.join(known[study])}, got {title!r}")
+        (_, _, body) = markdown([known[study][title]]).partition("\n\n")
+        return f"{match[1]}\n{body}\n{match[5]}"
+
+    marks = len(MARK.findall(text))
+    if marks != 2 * (len(STUDY.findall(text)) + len(UNCOVERED.findall(text))):
+        raise ValueError(f"expected an end for every mark, got {marks} marks that do not pair")
+    return STUDY.sub(table, text)
+
+
+def unproven(text: str, *, every_section: bool) -> Iterator[str]:
+    """Decimal numbers outside of marks that no table inside of them has in the same section.
+
+    Of sections (by headings of the second level) that have a mark, or of all.
+    """
+    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE):
+        if not (every_section or MARK.search(section)):
+            continue
+        have = {_plain(number) for match in STUDY.finditer(section) for number in NUMBER.findall(match["table"])}
+        outside = CODE.sub("", UNCOVERED.sub("", STUDY.sub("", section)))
+        yield from (number for number in NUMBER.findall(outside) if _plain(number) not in have)
+
+
+def _plain(number: str) -> str:
+    return number.lstrip("0")
+
+
+def main() -> None:
+    """Write them all anew."""
+    for study in studies():
+        _, sections, tables = laid_out(open_study(study))
+        write_tables(study / "tables", "study", tables, sections)
+    for document in DOCUMENTS:
+        document.write_text(built(document.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Every number in the tables of the results comes from a study kept in `studies/`, and says so if it does not."""
+
+import pytest
+from written_blocks import docs_module
+
+from samrec.errors import RunError
+
+results = docs_module("result_tables")
+
+PAGE = """# Results
+
+## One
+
+Mean .0123 and 0.0456, at rho 5.
+
+<!-- study: small: Test scores -->
+| .0123 | 0.0456 |
+<!-- end -->
+
+## Two
+
+<!-- not covered: of before -->
+| .5 |
+<!-- end -->
+"""
+
+
+@pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
+def test_the_tables_of_a_kept_study_are_what_its_folder_gives(study):
+    there = {path.name: path.read_text(encoding="utf-8") for path in (study / "tables").iterdir()}
+    assert there == results.contents_of(study)
+
+
+@pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
+def test_a_kept_study_has_no_weights_and_names_no_place(study):
+    for path in study.rglob("*"):
+        if path.is_file():
+            assert path.suffix in {".json", ".jsonl", ".npz", ".csv", ".md", ".tex"}, path
+            if path.suffix in {".json", ".jsonl"}:
+                assert '"/' not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("document", results.DOCUMENTS, ids=lambda path: path.name)
+def test_the_tables_of_a_document_are_what_the_studies_give(document):
+    text = document.read_text(encoding="utf-8")
+    assert results.built(text) == text
+    assert list(results.unproven(text, every_section=document.name == "results.md")) == []
+
+
+def test_a_number_that_no_study_has_is_found():
+    assert list(results.unproven(PAGE, every_section=True)) == []
+    more = PAGE.replace("at rho 5", "at rho 5, .0789").replace("## Two\n", "## Two\n\n| 7.5 |\n\n.0123\n")
+    more += "\n## Three\n\n.4\n"
+    assert list(results.unproven(more, every_section=False)) == [".0789", "7.5", ".0123"]
+    assert list(results.unproven(more, every_section=True)) == [".0789", "7.5", ".0123", ".4"]
+    assert list(results.unproven("```\n.4\n```\n", every_section=True)) == []
+
+
+def test_a_mark_without_an_end_a_study_or_a_table_of_its_name_is_an_error():
+    with pytest.raises(ValueError, match="expected an end for every mark, got 3 marks"):
+        results.built(PAGE.replace("<!-- end -->", "", 1))
+    with pytest.raises(RunError, match=r"expected a study in .*small"):
+        results.built(PAGE)
+    name = results.studies()[0].name
+    with pytest.raises(ValueError, match=rf"expected a table of {name} out of Runs.*got 'Nothing'"):
+        results.built(PAGE.replace("small: Test scores", f"{name}: Nothing"))
+
+
+def test_a_table_that_was_changed_by_hand_is_built_anew():
+    name = results.studies()[0].name
+    text = f"before\n<!-- study: {name}: Runs -->\n| 9.99 |\n<!-- end -->\nafter .5\n"
+    once = results.built(text)
+    assert "9.99" not in once
+    assert "| run | cell | seed |" in once
+    assert (once.startswith("before\n<!--"), once.endswith("<!-- end -->\nafter .5\n")) == (True, True)
+    assert results.built(once) == once
