@@ -50,10 +50,10 @@ def sharpness(
     metrics: Annotated[str, typer.Option(help="Metrics of ranking sharpness.")] = "ndcg@10,hr@10",
     chains: Annotated[int, typer.Option(min=2, help="Chains of the LLC.")] = 4,
     draws: Annotated[int, typer.Option(min=2, help="Draws of each chain, after as many of burn-in.")] = 100,
-    llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-6,
+    llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-4,
     llc_gamma: Annotated[
         float, typer.Option(help="How strongly the chains are held; they forget their start in 2 / (step gamma) draws.")
-    ] = 100.0,
+    ] = 1000.0,
     users: options.Users = None,
     loss: options.Loss = None,
     split: Annotated[
