@@ -61,10 +61,10 @@ def sharpness(
     chains: Annotated[int, typer.Option(min=2, help="Chains of the LLC.")] = 4,
     draws: Annotated[int, typer.Option(min=2, help="Draws of each chain.")] = 100,
     burn_in: Annotated[int | None, typer.Option(min=0, help="Draws before those; as many by default.")] = None,
-    llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-6,
+    llc_epsilon: Annotated[float, typer.Option(help="Step of the LLC's chains.")] = 1e-4,
     llc_gamma: Annotated[
         float, typer.Option(help="How strongly the chains are held; they forget their start in 2 / (step gamma) draws.")
-    ] = 100.0,
+    ] = 1000.0,
     llc_batch: Annotated[
         int | None, typer.Option(min=1, help="Units of a random batch a draw; all by default.")
     ] = None,

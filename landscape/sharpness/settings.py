@@ -51,8 +51,8 @@ class SharpnessSettings:
     chains: int = 4
     draws: int = 100
     burn_in: int = 100
-    llc_epsilon: float = 1e-6
-    gamma: float = 100.0
+    llc_epsilon: float = 1e-4
+    gamma: float = 1000.0
     llc_batch: int | None = None
     seed: int = 0
 

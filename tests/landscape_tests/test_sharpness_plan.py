@@ -221,7 +221,7 @@ def test_all_leaves_ranking_out_where_there_are_no_metrics_and_asking_for_it_ref
 def test_chains_that_did_not_settle_are_kept_named_and_end_with_exit_code_3(tmp_path):
     path, target = tmp_path / "study.h5", "landscape_tests.known:quadratic"
     for _ in range(2):  # measured, and found again
-        done = run("sharpness", target, "--store", path, "--measures", "llc", "--draws", 10)
+        done = run("sharpness", target, "--store", path, "--measures", "llc", "--llc-epsilon", 1e-6, "--draws", 10)
         assert done.exit_code == 3, done.output
         assert "│ ?" in done.stdout.replace(" ", "").replace("│", "│ ")
         assert "unsettled: 2 of 4 chains ended below the checkpoint" in done.stdout
@@ -234,7 +234,7 @@ def test_chains_that_did_not_settle_are_kept_named_and_end_with_exit_code_3(tmp_
     assert not panel.marks[0].solid.any()
     assert not prepare_sharpness(Store.read(path)).panels[0].marks[0].solid.any()
     assert run("sharpness", target, "--store", path, "--measures", "sam", "--rho", ".1").exit_code == 0
-    held = ("--llc-gamma", 1e4, "--llc-epsilon", 1e-4, "--draws", 12)
+    held = ("--llc-gamma", 1e4, "--draws", 12)
     run("sharpness", target, "--store", path, "--measures", "llc", *held)
     settings = [m.setting for m in Store.read(path).sharpness("quadratic").measures if m.measure == "llc"]
-    assert [(s["gamma"], s["epsilon"]) for s in settings] == [(100.0, 1e-6), (1e4, 1e-4)]
+    assert [(s["gamma"], s["epsilon"]) for s in settings] == [(1e3, 1e-6), (1e4, 1e-4)]

@@ -147,8 +147,8 @@ def grown_axes(draw):
     """An axis of an exact step, and one that contains it: longer to either side, finer, or both."""
     step, first = draw(st.sampled_from([0.1, 0.25, 0.5])), draw(st.integers(-6, 3))
     points, before, after, finer = (draw(st.integers(*ends)) for ends in ((2, 4), (0, 2), (0, 2), (1, 3)))
-    start, stop = first * step, (first + points - 1) * step
-    long = (start - before * step, stop + after * step)
+    last = first + points - 1
+    start, stop, *long = (round(k * step, 6) for k in (first, last, first - before, last + after))
     return Axis(start, stop, points), Axis(*long, (points - 1 + before + after) * finer + 1)
 
 
