@@ -119,6 +119,6 @@ def test_a_bar_shows_below_its_cell_and_goes(tmp_path):
     assert "points of a surface" in shown.data["text/html"]
     assert "3/4" in shown.data["text/html"]
     assert "loss 0.5" in shown.data["text/html"]
-    ended = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BAR + "bar.__exit__(None, None, None)")])
+    ended = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BAR + "_ = bar.__exit__(None, None, None)")])
     (gone,) = notebooks_run.run(ended, tmp_path).cells[0].outputs
     assert gone.data == {"text/plain": "", "text/html": ""}
