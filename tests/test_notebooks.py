@@ -1,6 +1,5 @@
 """Every notebook is kept without outputs, runs from top to bottom in an empty folder, and shows what it speaks of."""
 
-import json
 import re
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def test_a_figure_to_be_turned_survives_conversion_without_network(notebook):
     figure = notebooks_run.outputs_after(notebook("first_model"), "interactive=True")["application/vnd.plotly.v1+json"]
     heights = [trace["z"]["bdata"] for trace in figure["data"] if trace["type"] == "surface"]
     assert len(heights) == 2
-    assert all(values in page or json.dumps(values)[1:-1] in page for values in heights)
+    assert all(values.replace("/", "\\u002f") in page for values in heights)  # as plotly escapes it in a script
     assert "Plotly.newPlot(" in page
     assert "plotly.js v" in page  # the library, not a link to it
 
@@ -119,6 +118,6 @@ def test_a_bar_shows_below_its_cell_and_goes(tmp_path):
     assert "points of a surface" in shown.data["text/html"]
     assert "3/4" in shown.data["text/html"]
     assert "loss 0.5" in shown.data["text/html"]
-    ended = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BAR + "bar.__exit__(None, None, None)")])
+    ended = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BAR + "_ = bar.__exit__(None, None, None)")])
     (gone,) = notebooks_run.run(ended, tmp_path).cells[0].outputs
     assert gone.data == {"text/plain": "", "text/html": ""}
