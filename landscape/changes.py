@@ -62,6 +62,16 @@ class Change:
         """Whether a percentage of the baseline says something: not where that may be zero, as a metric's drop may."""
         return self.before > 0 and not self.measure.is_drop
 
+    @property
+    def told(self) -> str:
+        """The difference with its interval, in percent of the baseline where that says something."""
+        if not self.is_relative:
+            interval = f" [{self.low:+.2g}, {self.high:+.2g}]" if np.isfinite(self.low) else ""
+            return f"{self.difference:+.2g}{interval}"
+        low, high = self.low / self.before, self.high / self.before
+        interval = f" [{low:+.0%}, {high:+.0%}]" if np.isfinite(self.low) else ""
+        return f"{self.difference / self.before:+.0%}{interval}"
+
 
 def groups_of(store: Store) -> dict[str, list[str]]:
     """The checkpoints of each group, by name."""
@@ -87,26 +97,31 @@ def baseline_of(store: Store, baseline: str | None = None) -> str:
 
 def changes_of(store: Store, baseline: str, other: str) -> list[Change]:
     """From the group `baseline` to the group `other`: a change for each measure that a pair of theirs has."""
-    from scipy import stats
-
     groups = groups_of(store)
     checkpoints = {name: store.checkpoint(name) for name in (*groups[baseline], *groups[other])}
     pairs = _pairs(groups[baseline], groups[other], checkpoints)
-    changes = []
-    for measure, of in _values(store).items():
-        both = [(of[a], of[b]) for a, b in pairs if a in of and b in of]
-        known = [pair for pair in both if np.isfinite(pair).all()]
-        if not known:
-            continue
-        before, after = np.array(known, dtype=np.float64).T
-        differences = after - before
-        low = high = float("nan")
-        if len(known) > 1:
-            error = differences.std(ddof=1) / np.sqrt(len(known))
-            reach = float(stats.t.ppf(0.975, len(known) - 1) * error)
-            low, high = float(differences.mean()) - reach, float(differences.mean()) + reach
-        changes.append(Change(measure, float(before.mean()), float(differences.mean()), low, high, len(known)))
-    return changes
+    both = {
+        measure: [(of[a], of[b]) for a, b in pairs if a in of and b in of] for measure, of in _values(store).items()
+    }
+    changes = (change_over(measure, values) for measure, values in both.items())
+    return [change for change in changes if change is not None]
+
+
+def change_over(measure: Measured, pairs: Sequence[tuple[float, float]]) -> Change | None:
+    """The change over pairs (before, after), a seed each; None where no pair is finite."""
+    from scipy import stats
+
+    known = [pair for pair in pairs if np.isfinite(pair).all()]
+    if not known:
+        return None
+    before, after = np.array(known, dtype=np.float64).T
+    differences = after - before
+    low = high = float("nan")
+    if len(known) > 1:
+        error = differences.std(ddof=1) / np.sqrt(len(known))
+        reach = float(stats.t.ppf(0.975, len(known) - 1) * error)
+        low, high = float(differences.mean()) - reach, float(differences.mean()) + reach
+    return Change(measure, float(before.mean()), float(differences.mean()), low, high, len(known))
 
 
 def measured(measure: SharpnessMeasure) -> Measured:

@@ -6,8 +6,6 @@ there is no spread to judge by, and the text says so.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from landscape.changes import Change, baseline_of, changes_of, groups_of
 from landscape.records import Table
 from landscape.report.parts import Finding
@@ -85,13 +83,7 @@ def _scores(table: Table, baseline: str, other: str, groups: Mapping[str, Sequen
 
 
 def _told(change: Change) -> str:
-    """A change in percent of the baseline; as it is where that may be zero, as a metric's drop may."""
-    if not change.is_relative:
-        interval = f" [{change.low:+.2g}, {change.high:+.2g}]" if np.isfinite(change.low) else ""
-        return f"{change.measure} {change.difference:+.2g}{interval}"
-    bounds = (change.low / change.before, change.high / change.before)
-    interval = f" [{bounds[0]:+.0%}, {bounds[1]:+.0%}]" if np.isfinite(change.low) else ""
-    return f"{change.measure} {change.difference / change.before:+.0%}{interval}"
+    return f"{change.measure} {change.told}"
 
 
 def _many(count: int, noun: str) -> str:

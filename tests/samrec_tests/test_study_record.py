@@ -10,13 +10,17 @@ import pytest
 from samrec_tests import small_runs, small_studies
 from samrec_tests.commands import samrec_in
 from samrec_tests.small_studies import arguments
+from scipy import stats
 
+from landscape.changes import measured
+from landscape.exchange.csv_files import sharpness_csv
 from landscape.records import BlockMass
 from landscape.store import Store
 from samrec.errors import RunError
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.experiments.measurements import as_json, read_measured, write_measured
 from samrec.experiments.reuse import is_same
+from samrec.experiments.sharpness_table import sharpness_section
 from samrec.experiments.study_folder import held, open_study
 from samrec.training.checkpoint import Run
 
@@ -91,6 +95,36 @@ def test_from_its_record_alone_a_study_goes_on_and_repeats_nothing(exported, tmp
         assert as_json(ours.checkpoint(name)) == as_json(theirs.checkpoint(name))
         assert as_json(ours.eigenpairs(name)) == as_json(theirs.eigenpairs(name))
         assert as_json(ours.sharpness(name)) == as_json(theirs.sharpness(name))
+
+
+def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, tmp_path, samrec):
+    _, kept = exported
+    shutil.copytree(kept, tmp_path / "study")
+    study = open_study(tmp_path / "study")
+    assert sharpness_section(study) is None
+    reports = {name: found.sharpness for name, found in read_measured(study.measured).items()}
+    (study.path / "sharpness").mkdir()
+    for name, report in reports.items():
+        (study.path / "sharpness" / f"{name}.sharpness.csv").write_bytes(sharpness_csv(report))
+    section = sharpness_section(study)
+    assert section.header == ("measure", *(cell.label for cell in study.study.cells), "change")
+    pairs = [(planned.name, other.name) for planned, other in zip(study.runs[::2], study.runs[1::2], strict=True)]
+    assert len(pairs) == 2
+    for number, row in enumerate(section.rows):
+        before, after = (np.array([reports[pair[side]].measures[number].value for pair in pairs]) for side in (0, 1))
+        low, high = stats.ttest_rel(after, before).confidence_interval(0.95)
+        assert row[0] == str(measured(reports[pairs[0][0]].measures[number]))
+        assert [float(cell.removeprefix("≥ ")) for cell in row[1].split(" / ")] == pytest.approx(before, rel=6e-3)
+        scale = before.mean()
+        assert row[3].strip("*") == f"{(after - before).mean() / scale:+.0%} [{low / scale:+.0%}, {high / scale:+.0%}]"
+        assert row[3].startswith("**") == (low > 0 or high < 0)
+    code, _, _ = samrec("sweep", "--out", "study", "--tables-only", "--no-figures", "--export", "again")
+    assert code == 0
+    assert differing(tmp_path / "study" / "sharpness", tmp_path / "again" / "sharpness") == ""
+    assert "Every sharpness measure" in (tmp_path / "again" / "tables" / "study.md").read_text(encoding="utf-8")
+    missing = next((study.path / "sharpness").iterdir())
+    missing.unlink()
+    assert sharpness_section(study) is None
 
 
 def test_what_a_record_lacks_is_trained_and_measured_alone(exported, tmp_path, samrec):
