@@ -154,20 +154,6 @@ def test_where_there_is_no_second_backward_pass_another_way_is_taken_and_right(o
     assert Hessian(small_network()).method == "double-backward"
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_central_differences_say_how_far_off_they_are(dtype):
-    small = small_network(dtype=dtype)
-    near = Hessian(small, method="central-differences")
-    v, exact = vector(near.size), Hessian(small)
-    assert near.relative_error is None
-    error = torch.linalg.vector_norm(near(v) - exact(v)) / torch.linalg.vector_norm(exact(v))
-    assert 0.05 * near.relative_error < error < near.relative_error < 0.01
-    wide = Hessian(small, method="central-differences", step=1.0)
-    wide(v)
-    assert wide.relative_error > 0.01
-    assert exact.relative_error is None
-
-
 def test_scipy_takes_the_operator_as_its_own():
     small = small_network()
     operator = Hessian(small).to_scipy()

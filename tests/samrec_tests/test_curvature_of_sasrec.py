@@ -9,6 +9,7 @@ from samrec_tests.test_objective import some_interactions
 
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.operators import EmpiricalFisher, GaussNewton, Hessian
+from landscape.objective import gradient_at
 from samrec.models.sasrec import SASRec
 from samrec.objective import SequenceObjective
 
@@ -73,6 +74,23 @@ def test_single_precision_is_near_double():
     v = columns(exact.size)[:, 0]
     distance = torch.linalg.vector_norm(single(v) - exact(v)) / torch.linalg.vector_norm(exact(v))
     assert distance < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
+def test_central_differences_state_an_error_that_covers_leading_eigenvectors(dtype):
+    trained = objective_of()
+    for _ in range(30):
+        gradient = trained.layout.unflatten(gradient_at(trained, trained.weights)[1])
+        for name, tensor in trained.weights.items():
+            tensor.sub_(gradient[name], alpha=0.1)
+    rounded = {name: tensor.to(dtype) for name, tensor in trained.weights.items()}
+    trained.weights.update({name: tensor.double() for name, tensor in rounded.items()})
+    values, eigenvectors = torch.linalg.eigh(dense_hessian(trained))
+    leading = eigenvectors[:, values.abs().argsort(descending=True)[:4]]
+    exact, near = Hessian(trained), Hessian(objective_of(dtype=dtype), rounded, method="central-differences")
+    for v in (*columns(exact.size).unbind(1), *leading.unbind(1)):
+        off = torch.linalg.vector_norm(near(v) - exact(v)) / torch.linalg.vector_norm(exact(v))
+        assert off < near.relative_error < 2e-3
 
 
 class Scorer(torch.nn.Module):
