@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import InvalidArgument
+from landscape.estimates import mean_and_error
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport
 from landscape.sharpness.names import family_of, is_invariant, is_settled, radius_text
 from landscape.sharpness.spectral import ends_of, from_trace
 from landscape.spectra import Trace
 from landscape.store import Store
 
+Record = Eigenpairs | SharpnessReport | Trace
+CONFIDENCE = 0.95  # of the intervals
 NO_SHARPNESS = (  # the inverse of another measure, a shape, and how far from convex, which larger is not sharper
     "pac_bayes_sigma",
     "lambda_ratio",
@@ -77,8 +80,13 @@ def groups_of(store: Store) -> dict[str, list[str]]:
     """The checkpoints of each group, by name."""
     groups: dict[str, list[str]] = {}
     for name in store.names("checkpoints"):
-        groups.setdefault(str(store.checkpoint(name).config.get("group", name)), []).append(name)
+        groups.setdefault(group_of(store, name), []).append(name)
     return groups
+
+
+def group_of(store: Store, checkpoint: str) -> str:
+    """The group a checkpoint's configuration names, or the checkpoint itself."""
+    return str(store.checkpoint(checkpoint).config.get("group", checkpoint))
 
 
 def baseline_of(store: Store, baseline: str | None = None) -> str:
@@ -109,19 +117,15 @@ def changes_of(store: Store, baseline: str, other: str) -> list[Change]:
 
 def change_over(measure: Measured, pairs: Sequence[tuple[float, float]]) -> Change | None:
     """The change over pairs (before, after), a seed each; None where no pair is finite."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
     known = [pair for pair in pairs if np.isfinite(pair).all()]
     if not known:
         return None
     before, after = np.array(known, dtype=np.float64).T
-    differences = after - before
-    low = high = float("nan")
-    if len(known) > 1:
-        error = differences.std(ddof=1) / np.sqrt(len(known))
-        reach = float(stats.t.ppf(0.975, len(known) - 1) * error)
-        low, high = float(differences.mean()) - reach, float(differences.mean()) + reach
-    return Change(measure, float(before.mean()), float(differences.mean()), low, high, len(known))
+    difference, error = mean_and_error(after - before)
+    reach = float(stdtrit(len(known) - 1, (1 + CONFIDENCE) / 2)) * error  # NaN for one pair
+    return Change(measure, float(before.mean()), difference, difference - reach, difference + reach, len(known))
 
 
 def measured(measure: SharpnessMeasure) -> Measured:
@@ -138,9 +142,6 @@ def _values(store: Store) -> dict[Measured, dict[str, float]]:
         if record.checkpoint not in held or record.name == record.checkpoint:
             held[record.checkpoint] = value
     return values
-
-
-Record = Eigenpairs | SharpnessReport | Trace
 
 
 def _recorded(store: Store) -> Iterator[tuple[Record, Measured, float]]:

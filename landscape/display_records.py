@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 
@@ -128,17 +128,6 @@ def _(record: Table) -> Display:
     rows = list(zip(*columns, strict=True))
     names = tuple(name.replace("_", " ") for name in record.columns)
     return Display("Table", record.name, {"rows": len(rows)}, (_table(names, rows),))
-
-
-def display_of_store(store: Any) -> Display:
-    """What a store holds, by kind; surfaces that are not finished are said."""
-    from landscape.store_reading import Kind
-
-    kinds = {kind: store.names(cast(Any, kind)) for kind in get_args(Kind) if kind != "nodes"}
-    rows = [(kind, len(names), ", ".join(names)) for kind, names in kinds.items() if names]
-    unfinished = [name for name in kinds["surfaces"] if not store.surface(name).is_finished]
-    notes = (f"Not finished: {', '.join(unfinished)}.",) if unfinished else ()
-    return Display("Store", store.path.name, {}, (_table(("holds", "", "by name"), rows),), notes)
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> SortableTable:

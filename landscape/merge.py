@@ -6,7 +6,6 @@ or trace, draws of subsets are put together, and eigenpairs, density, trace and 
 Where both hold the same thing its numbers must be equal. Everything else is refused, and then no store is written.
 """
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from landscape import store_schema as schema
 from landscape import store_spectra as spectra
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.records import Provenance
-from landscape.store import stored_versions
-from landscape.store_columns import as_json, read_provenance
+from landscape.store_columns import read_provenance
 from landscape.whole_files import check_folder_of
 
 Joining = tuple[Callable[..., Any], Callable[..., None], Callable[..., Any]]  # read, write, join
@@ -65,9 +63,7 @@ def merge_stores(sources: Sequence[Path], out: Path) -> dict[str, int]:
     lock = files.WriterLock(out)
     try:
         with files.changed(out, create=True) as merged:
-            merged.attrs["format"], merged.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
-            merged.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            merged.attrs["versions"] = as_json(stored_versions())
+            files.write_header(merged)
             merging = _Merging(merged)
             for source in resolved:
                 with files.opened(source) as file:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from landscape import store_refusals as refusals
 from landscape.errors import StoreMismatch
 from landscape.records import Eigenpairs, Mark, SharpnessReport, Status, Surface
-from landscape.sharpness.spectral import SPECTRAL, evidence_of, identity_of
+from landscape.sharpness.spectral import SPECTRAL, identity_of, uncertainty_of
 from landscape.spectra import Density, Subsets, Trace
 from landscape.store_columns import as_json
 
@@ -56,7 +56,7 @@ def joined_reports(path: Path, what: str, held: SharpnessReport, came: Sharpness
     for measure in came.measures:
         known = there.setdefault(identity_of(measure), measure)
         if measure.measure in SPECTRAL:
-            there[identity_of(measure)] = min(known, measure, key=evidence_of)
+            there[identity_of(measure)] = min(known, measure, key=uncertainty_of)
             continue
         for part in ("value", "standard_error"):
             was, new = getattr(known, part), getattr(measure, part)

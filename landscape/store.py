@@ -6,10 +6,7 @@ status, so a point called done is done, and a rerun of the same surface goes on 
 """
 
 import contextlib
-import datetime
-import importlib.metadata
 import os
-import platform
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -24,7 +21,6 @@ from landscape import store_points as points
 from landscape import store_refusals as refusals
 from landscape import store_schema as schema
 from landscape.display import Display, Shown
-from landscape.display_records import display_of_store
 from landscape.errors import StoreError, StoreMismatch
 from landscape.records import (
     Checkpoint,
@@ -37,7 +33,8 @@ from landscape.records import (
     Table,
     Trajectory,
 )
-from landscape.store_columns import as_json, check_name
+from landscape.store_columns import check_name
+from landscape.store_display import display_of_store
 from landscape.store_reading import Kind, RecordsInStore, TableKind, table_kind
 from landscape.store_spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
@@ -82,9 +79,7 @@ class Store(RecordsInStore, SpectraInStore, Shown):
             is_new = not resolved.exists()
             if is_new:
                 with files.changed(resolved, create=True) as file:
-                    file.attrs["format"], file.attrs["format_version"] = files.FORMAT, files.FORMAT_VERSION
-                    file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                    file.attrs["versions"] = as_json(stored_versions())
+                    files.write_header(file)
             with files.opened(resolved):
                 store = cls(resolved, lock)
             store._is_new = is_new
@@ -345,9 +340,3 @@ def _add_directions(file: Any, *directions: Direction | None) -> None:
     for direction in directions:
         if direction is not None and schema.direction_id(direction) not in file.require_group("directions"):
             schema.write_direction(_fresh(file, "directions", schema.direction_id(direction)), direction)
-
-
-def stored_versions() -> dict[str, str]:
-    """What a new store is written with."""
-    packages = ("samrec", "numpy", "h5py")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

@@ -6,8 +6,11 @@ disk.
 """
 
 import contextlib
+import datetime
+import importlib.metadata
 import io
 import os
+import platform
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +19,12 @@ from typing import Any
 import h5py
 
 from landscape.errors import LandscapeError, StoreError, StoreLocked
+from landscape.store_columns import as_json
 from landscape.whole_files import write_whole
 
 FORMAT = "landscape-store"
 FORMAT_VERSION = 1
+WRITTEN_WITH = ("samrec", "numpy", "h5py")  # whose versions a new store tells, beside Python's
 
 # Flushes what a reader after a power cut needs; macOS has only the slower of the two.
 synchronise = getattr(os, "fdatasync", os.fsync)
@@ -62,6 +67,17 @@ def changed(path: Path, *, create: bool = False) -> Iterator[Any]:
     with file:
         yield file
     _replace(path, image.getbuffer())
+
+
+def write_header(file: Any) -> None:
+    """What makes an empty HDF5 file a store: its format, when it was created, and with which versions."""
+    versions = {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in WRITTEN_WITH},
+    }
+    file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
+    file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    file.attrs["versions"] = as_json(versions)
 
 
 def remove_if_without_measurements(path: Path) -> None:

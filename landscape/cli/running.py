@@ -2,7 +2,7 @@
 
 Exit 0 fine, 2 misuse, unusable input, no room on disk or in memory, 3 ran but did not settle or diverged, 130
 interrupted, 141 nobody reads the output any more; 1 is left to bugs and their traceback. A command ends with 2 by
-raising one of the package's errors and with 3 by `raise typer.Exit(3)`.
+raising one of the package's errors and with 3 by `raise typer.Exit(DID_NOT_SETTLE)`.
 """
 
 import dataclasses

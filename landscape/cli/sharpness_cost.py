@@ -23,6 +23,7 @@ def say_cost(
     """For each objective and family of measures what is left to be done, priced by one loss, gradient and ranking."""
     from landscape.objective import gradient_at, loss_at
     from landscape.sharpness.resume import held_measures, possible_steps
+    from landscape.sharpness.step import GRADIENT, PRODUCT
 
     listed, lines = [], []
     for checkpoint, record, objective in objectives:
@@ -41,7 +42,8 @@ def say_cost(
                 for key in ("losses", "gradients", "products", "rankings")
             }
             seconds = row["losses"] * cost["seconds_a_step"]
-            seconds += (row["gradients"] + 3 * row["products"]) * gradient["seconds_a_step"] + row["rankings"] * ranking
+            gradients = row["gradients"] + PRODUCT / GRADIENT * row["products"]
+            seconds += gradients * gradient["seconds_a_step"] + row["rankings"] * ranking
             rows.append({"measure": family, **row, "seconds": seconds})
         total = {key: sum(row[key] for row in rows) for key in ("losses", "gradients", "products", "seconds")}
         step = {"seconds_a_gradient": gradient["seconds_a_step"], "memory_mib": gradient["memory_mib"]}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.changes import group_of
 from landscape.errors import InvalidArgument
 from landscape.plots.caption import approximation_note
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
@@ -87,7 +88,7 @@ def prepare_curve(
     of one method from several seeds.
     """
     surfaces = _surfaces(store, names, value, dimensions=(1, 2))
-    groups = {surface.checkpoint: _group_of(store, surface.checkpoint) for surface in surfaces}
+    groups = {surface.checkpoint: group_of(store, surface.checkpoint) for surface in surfaces}
     kin = families(surfaces, groups if by_group else None)
     cuts = [_cut(family[0], value) if len(family) == 1 else _band(family, value, band) for family in kin]
     labels = [groups[family[0].checkpoint] for family in kin] if by_group else _labels(kin)
@@ -226,10 +227,6 @@ def _band(family: Sequence[Surface], value: str, band: str) -> tuple[Floats, Flo
     """As `_cut`, of several lines at once."""
     cuts = [_cut(surface, value) for surface in family]
     return *band_of([cut[:2] for cut in cuts], [surface.name for surface in family], band), cuts[0][-1]
-
-
-def _group_of(store: Store, checkpoint: str) -> str:
-    return str(store.checkpoint(checkpoint).config.get("group", checkpoint))
 
 
 def _surfaces(store: Store, names: Sequence[str], value: str, *, dimensions: tuple[int, ...]) -> list[Surface]:

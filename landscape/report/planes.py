@@ -8,7 +8,7 @@ from landscape.plots.figure_data import CurveData
 from landscape.records import Status, Surface, Trajectory
 from landscape.report.cards import MOST_POINTS, surface_cards
 from landscape.report.evidence import evidence_of, shared_first
-from landscape.report.parts import Card, Evidence, Section, sortable_table
+from landscape.report.parts import Card, Section, sortable_table
 from landscape.store import Store
 
 RATIO = "ratio"  # the value that makes a surface a ratio map
@@ -37,14 +37,8 @@ def plane_sections(store: Store) -> Iterator[Section]:
         if len(cut.lines) < len(members):
             cards.append(Card("Cuts along alpha, runs of a group together", "curve", _curve(cut)))
             notes += [note for note in cut.notes if note not in notes]
-        yield Section(
-            title,
-            "All pictures on one scale. Turn one relief and the others turn with it.",
-            tuple(cards),
-            notes=tuple(notes),
-            evidence=_evidence(members),
-            unfinished=_pending(members),
-        )
+        text = "All pictures on one scale. Turn one relief and the others turn with it."
+        yield _section(title, text, cards, notes, members)
 
 
 def line_sections(store: Store) -> Iterator[Section]:
@@ -52,14 +46,8 @@ def line_sections(store: Store) -> Iterator[Section]:
     members = [surface for surface in _surfaces(store) if surface.beta is None and "loss" in surface.values]
     if members:
         data = prepare.prepare_curve(store, [surface.name for surface in members])
-        yield Section(
-            "Loss along a line",
-            "Bands where standard errors or several seeds were measured.",
-            (Card("Loss along a line", "curve", _curve(data)),),
-            notes=data.notes,
-            evidence=_evidence(members),
-            unfinished=_pending(members),
-        )
+        title, text = "Loss along a line", "Bands where standard errors or several seeds were measured."
+        yield _section(title, text, [Card(title, "curve", _curve(data))], data.notes, members)
 
 
 def ratio_sections(store: Store) -> Iterator[Section]:
@@ -75,14 +63,8 @@ def ratio_sections(store: Store) -> Iterator[Section]:
         shown = data.scale.label.partition("  [")[0]
         cards += [replace(card, title=f"{shown}: {card.title}") for card in surface_cards(data, members, "contour")]
         notes += [note for note in data.notes if note not in notes]
-    yield Section(
-        "How far from convex",
-        "The ratio of the Hessian's extreme eigenvalues at each point: 0 is convex, 1 as much downwards as upwards.",
-        tuple(cards),
-        notes=tuple(notes),
-        evidence=_evidence(members),
-        unfinished=_pending(members),
-    )
+    text = "The ratio of the Hessian's extreme eigenvalues at each point: 0 is convex, 1 as much downwards as upwards."
+    yield _section("How far from convex", text, cards, notes, members)
 
 
 def path_sections(store: Store) -> Iterator[Section]:
@@ -122,10 +104,20 @@ def _title(surface: Surface) -> str:
     return f"Loss over a plane: {' and '.join(kinds)}, seed {' and '.join(map(str, seeds))}"
 
 
-def _evidence(surfaces: Sequence[Surface]) -> tuple[Evidence, ...]:
-    return shared_first(evidence_of(s.name, s.provenance, s.x, s.y, approximation=s.approximation) for s in surfaces)
-
-
-def _pending(surfaces: Sequence[Surface]) -> tuple[str, ...]:
+def _section(
+    title: str, text: str, cards: Sequence[Card], notes: Sequence[str], surfaces: Sequence[Surface]
+) -> Section:
+    """Cards of these surfaces, with where they come from and what of them is still to be measured."""
     counts = [(s.name, int((s.status != Status.PENDING).sum()), s.status.size) for s in surfaces]
-    return tuple(f"surface {name}: {done:,} of {size:,} points measured" for name, done, size in counts if done < size)
+    return Section(
+        title,
+        text,
+        tuple(cards),
+        notes=tuple(notes),
+        evidence=shared_first(
+            evidence_of(s.name, s.provenance, s.x, s.y, approximation=s.approximation) for s in surfaces
+        ),
+        unfinished=tuple(
+            f"surface {name}: {done:,} of {size:,} points measured" for name, done, size in counts if done < size
+        ),
+    )

@@ -22,6 +22,7 @@ from landscape.objective import Objective
 from landscape.parameters import Params, moved
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.average_case import noise
+from landscape.sharpness.names import ONE_STEP
 from landscape.sharpness.perturbation import Scale, check_radii, scale_of, setting_of
 from landscape.sharpness.sam_step import ascent_step
 
@@ -61,7 +62,7 @@ def sam_metric_drop(
         for name in metrics:
             value, error = paired_mean((before[name] - after[name])[None, :])
             setting = setting_of({"rho": float(rho)}, scale, eta=eta, block=block, metric=name)
-            note = "one ascent step of the loss" if climbs else "the gradient is zero: no ascent direction"
+            note = ONE_STEP if climbs else "the gradient is zero: no ascent direction"
             measures.append(SharpnessMeasure("sam_drop", setting, value, error, 2, note))
     return tuple(measures)
 

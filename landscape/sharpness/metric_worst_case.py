@@ -18,9 +18,8 @@ from landscape.parameters import Params
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.keskar import highest_point
 from landscape.sharpness.metric_sharpness import Grid, metrics_at, paired_mean
+from landscape.sharpness.names import AT_WORST_POINT
 from landscape.sharpness.worst_case import worst_points
-
-NOTE = "at the worst point found for the loss"
 
 
 def worst_case_metric_drop(
@@ -76,7 +75,7 @@ def _drops(
     nan = float("nan")
     drops, note = dict.fromkeys(before, (nan, nan)), "the loss at the worst point found is not finite"
     if math.isfinite(found.value):
-        after, note = metrics_at(objective, there, list(before)), NOTE
+        after, note = metrics_at(objective, there, list(before)), AT_WORST_POINT
         drops = {metric: paired_mean((before[metric] - after[metric])[None, :]) for metric in before}
     return [
         SharpnessMeasure(f"{found.measure}_drop", {**found.setting, "metric": metric}, *drop, 1, note)

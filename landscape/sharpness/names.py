@@ -57,16 +57,16 @@ class Kind:
     invariant: bool | None = None  # None: by its setting `scale`
 
 
-PLAIN_NOTES = ("one ascent step of the loss", "at the worst point found for the loss")  # how it is taken, no more
+ONE_STEP = "one ascent step of the loss"
+AT_WORST_POINT = "at the worst point found for the loss"
+PLAIN_NOTES = (ONE_STEP, AT_WORST_POINT)  # how it is taken, no more
 UNSETTLED = ("did not converge", "unsettled")  # what a note says of eigenvalues, of chains
 
 KINDS = {
     "lambda_max": Kind("λmax", "λ", invariant=False),
     "lambda_min": Kind("λmin", "λ", invariant=False),
-    "lambda_max_norm_squared": Kind(
-        "λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False
-    ),  # stays only where all are scaled alike
-    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # the same
+    "lambda_max_norm_squared": Kind("λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False),  # as the ratio, it stays only
+    "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # where all weights are scaled alike
     "trace": Kind("trace", "tr H"),
     "frobenius_norm": Kind("Frobenius norm", "‖H‖F"),
     "sam": Kind("SAM", "rise of the loss"),

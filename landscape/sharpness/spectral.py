@@ -36,7 +36,7 @@ def identity_of(measure: SharpnessMeasure) -> tuple[str, str]:
     return measure.measure, repr([(key, measure.setting.get(key)) for key in keys])
 
 
-def evidence_of(measure: SharpnessMeasure) -> float:
+def uncertainty_of(measure: SharpnessMeasure) -> float:
     """How far off a number of a spectrum may be: its residual or standard error, infinite where neither is known."""
     known = measure.setting.get("residual", measure.standard_error)
     return float("inf") if known is None or np.isnan(known) else float(known)
@@ -127,7 +127,7 @@ def closest(held: Sequence[SharpnessMeasure], others: Sequence[SharpnessMeasure]
     place = {identity_of(measure): measure for measure in held}
     for measure in others:
         there = place.get(identity_of(measure))
-        if there is None or evidence_of(measure) < evidence_of(there):
+        if there is None or uncertainty_of(measure) < uncertainty_of(there):
             place[identity_of(measure)] = measure
     return tuple(place.values())
 

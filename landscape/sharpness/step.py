@@ -8,7 +8,7 @@ from typing import Any, Optional
 from landscape.objective import Objective
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.names import is_settled
-from landscape.sharpness.spectral import SPECTRAL, evidence_of, identity_of
+from landscape.sharpness.spectral import SPECTRAL, identity_of, uncertainty_of
 
 GRADIENT = 3.5  # a gradient in losses, for prices
 PRODUCT = 11.0  # a Hessian-vector product in losses
@@ -76,7 +76,7 @@ def _fits(measure: SharpnessMeasure, key: str, wanted: Any) -> bool:
     if measure.measure in SPECTRAL and isinstance(had, float | int):
         if key == "tolerance":  # a ratio has the residuals of both
             reach = wanted * abs(measure.value) * (2 if measure.measure == "lambda_ratio" else 1)
-            return bool(had <= wanted) or evidence_of(measure) <= reach
+            return bool(had <= wanted) or uncertainty_of(measure) <= reach
         if key == "max_products":  # more of them change nothing once it has settled
             return is_settled(measure) or bool(had >= wanted)
         if key == "probes":

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 
 if TYPE_CHECKING:
     from samrec.experiments.compare import Comparison
-
-DID_NOT_SETTLE = 3
 
 
 def compare(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 
 
 def rescaling(
@@ -35,7 +35,6 @@ def rescaling(
     import torch
 
     from landscape.cli.measuring import cost_of
-    from landscape.cli.running import emit
     from landscape.objective import gradient_at
     from landscape.sharpness.plan import sharpness_plan
     from landscape.sharpness.rescaling import rescaling_report
@@ -90,7 +89,7 @@ def rescaling(
     ]
     emit(json, {"run": str(run), "factor": factor, "rescalings": rows}, None if json else _table(rows, factor))
     if not all(one.as_claimed for one in found):
-        raise typer.Exit(3)
+        raise typer.Exit(DID_NOT_SETTLE)
 
 
 def _table(rows: list[dict[str, Any]], factor: float) -> Any:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from samrec.cli.options import DataDir, Device, Json
 
 if TYPE_CHECKING:
     from samrec.experiments.cells import Study
     from samrec.experiments.study_folder import StudyFolder
     from samrec.experiments.sweep import Outcome
-
-DIVERGED_OR_UNSETTLED = 3
 
 
 def sweep(
@@ -234,7 +232,7 @@ def _show(
             raise RuntimeError(f"bugs in {', '.join(outcome.run for outcome in outcomes if outcome.bug)}, see above")
         raise RunError(f"expected every run to come to its end, got {len(failed)} that failed: {', '.join(failed)}")
     if bare or values.unsettled or any(run.status == "diverged" for run in values.runs):
-        raise typer.Exit(DIVERGED_OR_UNSETTLED)
+        raise typer.Exit(DID_NOT_SETTLE)
 
 
 def _cost(

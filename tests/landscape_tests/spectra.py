@@ -1,4 +1,4 @@
-"""Symmetric operators whose eigenvalues are known."""
+"""Symmetric operators: one whose eigenvalues are known, and any dense matrix."""
 
 import torch
 
@@ -20,3 +20,23 @@ class Spectrum:
     @property
     def ends(self):
         return self.values.max().item(), self.values.min().item()
+
+
+def symmetric(size, seed=0):
+    half = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (half + half.T) / 2
+
+
+class Dense:
+    """A matrix as an operator that counts its products, several at once or one by one."""
+
+    def __init__(self, matrix):
+        self.matrix, self.products = matrix, 0
+
+    def __call__(self, v):
+        self.products += 1
+        return self.matrix @ v
+
+    def matmat(self, V):
+        self.products += V.shape[1]
+        return self.matrix @ V

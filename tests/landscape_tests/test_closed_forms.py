@@ -71,6 +71,13 @@ def rise(known, step, g=None):
     return (g @ step + step @ known.matrix @ step / 2).item()
 
 
+def sams(known, scale, rho):
+    """SAM's step by its formula."""
+    g, T = gradient(known), stretch(known, scale)
+    length = (T * g).norm()
+    return rho * T**2 * g / length if length > 0 else 0 * g
+
+
 def within(measure, truth, *, errors=6.0):
     return abs(measure.value - truth) <= errors * (measure.standard_error or 0.0) + 1e-10 * max(1.0, abs(truth))
 
@@ -79,9 +86,7 @@ def within(measure, truth, *, errors=6.0):
 @given(quadratics(), SCALES, st.floats(0.0, 2.0))
 def test_sams_step(spec, scale, rho):
     known = spec()
-    g, T = gradient(known), stretch(known, scale)
-    length = (T * g).norm()
-    step = rho * T**2 * g / length if length > 0 else 0 * g
+    step = sams(known, scale, rho)
     (measure,) = sam_sharpness(known, [rho], scale=scale)
     assert measure.value == pytest.approx(rise(known, step), rel=1e-9, abs=1e-12)
 
@@ -229,9 +234,7 @@ def test_lambda_max_times_norm_squared_and_the_ratio_of_eigenvalues(spec):
 @given(quadratics(), SCALES, st.floats(0.0, 2.0))
 def test_the_drop_of_a_linear_metric(spec, scale, rho):
     known = spec()
-    g, T = gradient(known), stretch(known, scale)
-    length = (T * g).norm()
-    step = rho * T**2 * g / length if length > 0 else 0 * g
+    step = sams(known, scale, rho)
     (along,) = sam_metric_drop(known, ["height"], [rho], scale=scale)
     assert along.value == pytest.approx(-2 * step[0].item(), rel=1e-9, abs=1e-12)  # two units, of once and thrice w_0
     (paired,) = average_metric_drop(known, ["height"], [0.3], scale=scale, pairs=2)

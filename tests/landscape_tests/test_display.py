@@ -116,5 +116,5 @@ def test_draw_is_prepare_and_a_drawer_in_one(store):
     ) == 2
     assert ls.draw(store, "scores").axes
     assert ls.draw(store, "study", ["NDCG@10"]).axes
-    with pytest.raises(ls.LandscapeError, match="expected a kind of figure out of contour, curve"):
+    with pytest.raises(ls.LandscapeError, match="expected a kind of figure out of change, contour, curve"):
         ls.draw(store, "pie")

@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import io
 import json
 
@@ -8,16 +9,19 @@ from landscape_tests.known import small_network
 from typer.testing import CliRunner
 
 from landscape.cli.commands import app
+from landscape.cli.measuring import numbers
+from landscape.cli.sharpness import sharpness
 from landscape.cli.sharpness_table import tables
 from landscape.curvature.ends import eigenpairs_of
 from landscape.errors import InvalidArgument, StoreMismatch
 from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_sharpness, prepare_sharpness_table
 from landscape.records import SharpnessMeasure
+from landscape.sharpness.llc import local_learning_coefficient
 from landscape.sharpness.names import KINDS, is_invariant, is_settled, quantity_of
 from landscape.sharpness.plan import FAMILIES, sharpness_plan
 from landscape.sharpness.resume import compute_sharpness
-from landscape.sharpness.settings import SharpnessSettings
+from landscape.sharpness.settings import RADII, SharpnessSettings
 from landscape.sharpness.step import merged
 from landscape.store import Store
 
@@ -38,6 +42,29 @@ SMALL = SharpnessSettings(
     draws=3,
     burn_in=1,
 )
+
+
+def defaults_of(function):
+    return {name: one.default for name, one in inspect.signature(function).parameters.items()}
+
+
+@pytest.mark.parametrize("setting", [field.name for field in dataclasses.fields(SharpnessSettings)])
+def test_a_setting_and_the_commands_option_have_one_default(setting):
+    option = {"gamma": "llc_gamma"}.get(setting, setting.removesuffix("s") if setting in RADII else setting)
+    told, default = defaults_of(sharpness)[option], getattr(SharpnessSettings(), setting)
+    if setting == "burn_in":
+        assert (told, default) == (None, SharpnessSettings().draws)  # as many by default
+    elif setting == "metrics":
+        assert tuple(told.split(",")) == default
+    else:
+        assert (numbers(told, option) if setting in RADII else told) == default
+
+
+def test_the_llc_itself_has_the_defaults_of_the_settings():
+    own, settings = defaults_of(local_learning_coefficient), SharpnessSettings()
+    named = {"epsilon": "llc_epsilon", "batch": "llc_batch"}
+    for option in ("chains", "draws", "burn_in", "epsilon", "gamma", "batch", "seed"):
+        assert own[option] == getattr(settings, named.get(option, option))
 
 
 def run(*arguments):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from landscape_tests.known import Units, bowl, quadratic
 from landscape_tests.rates import SEEDS, covered, holds_at_the_stated_rate, is_unbiased
+from landscape_tests.spectra import Dense, symmetric
 from landscape_tests.stores import PROVENANCE
-from landscape_tests.test_trace import Dense, symmetric
 from torch import nn
 
 from landscape.curvature.density import spectral_density

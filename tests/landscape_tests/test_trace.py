@@ -6,33 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from landscape_tests.known import dense_hessian, quadratic, small_network
-from landscape_tests.rates import SEEDS, holds_at_the_stated_rate
+from landscape_tests.rates import SEEDS, covered, holds_at_the_stated_rate
+from landscape_tests.spectra import Dense, symmetric
 from scipy import stats
 
 from landscape.blocks import mask_of
 from landscape.curvature.coordinates import Rescaled, hessian_in, images, rademacher
 from landscape.curvature.trace import hutch_plus_plus, hutchinson, trace_of
 from landscape.errors import InvalidArgument, NonFiniteProduct
-
-
-def symmetric(size, seed=0):
-    half = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (half + half.T) / 2
-
-
-class Dense:
-    """A matrix as an operator that counts its products, several at once or one by one."""
-
-    def __init__(self, matrix):
-        self.matrix, self.products = matrix, 0
-
-    def __call__(self, v):
-        self.products += 1
-        return self.matrix @ v
-
-    def matmat(self, V):
-        self.products += V.shape[1]
-        return self.matrix @ V
 
 
 def every_sign(size):
@@ -58,24 +39,19 @@ def test_a_diagonal_matrix_is_known_from_one_probe():
     assert torch.equal(found.diagonal_error, torch.zeros(3, dtype=torch.float64))
 
 
-def coverage(intervals):
-    """Whether as many of these (off, reach) hold the truth as 95 % intervals do, but for chance."""
-    return holds_at_the_stated_rate([off <= reach for off, reach in intervals])
-
-
 def test_stated_errors_hold_the_truth_at_the_stated_rate_over_two_hundred_seeds():
     A = symmetric(24)
-    reach = stats.t.ppf(0.975, 31)
     block = torch.arange(24) < 8
     found = [hutchinson(Dense(A), 24, probes=32, seed=seed, at_once=32, blocks={"b": block}) for seed in range(SEEDS)]
-    truth = {"trace": A.trace(), "frobenius_norm": A.norm()}
-    for quantity, value in truth.items():
-        estimates = [getattr(one, quantity) for one in found]
-        assert coverage([(abs(e.value - value), reach * e.standard_error) for e in estimates]), quantity
-    parts = [one.blocks["b"] for one in found]
-    assert coverage([(abs(e.value - A.diagonal()[block].sum()), reach * e.standard_error) for e in parts])
-    entries = [(abs(one.diagonal[3] - A[3, 3]), reach * one.diagonal_error[3]) for one in found]
-    assert coverage(entries)
+    for name, estimates, truth in (
+        ("trace", [one.trace for one in found], A.trace()),
+        ("Frobenius norm", [one.frobenius_norm for one in found], A.norm()),
+        ("trace of a block", [one.blocks["b"] for one in found], A.diagonal()[block].sum()),
+    ):
+        values, errors = zip(*((e.value, e.standard_error) for e in estimates), strict=True)
+        assert holds_at_the_stated_rate(covered(values, errors, truth.item(), degrees=31)), name
+    values, errors = ([getattr(one, part)[3].item() for one in found] for part in ("diagonal", "diagonal_error"))
+    assert holds_at_the_stated_rate(covered(values, errors, A[3, 3].item(), degrees=31))
 
 
 @pytest.mark.parametrize("spread", ["flat", "few"])
@@ -88,8 +64,8 @@ def test_hutch_plus_plus_states_its_error_as_honestly_on_either_kind_of_spectrum
         values[:4] = torch.tensor([9.0, -7.0, 5.0, 4.0])
     A = basis @ values.diag() @ basis.T
     found = [hutch_plus_plus(Dense(A), size, products=36, seed=seed, at_once=12) for seed in range(SEEDS)]
-    reach = stats.t.ppf(0.975, 11)
-    assert coverage([(abs(e.value - values.sum()), reach * e.standard_error) for e in found])
+    estimates, stated = zip(*((e.value, e.standard_error) for e in found), strict=True)
+    assert holds_at_the_stated_rate(covered(estimates, stated, values.sum().item(), degrees=11))
     plain = [hutchinson(Dense(A), size, probes=36, seed=seed, at_once=36).trace for seed in range(20)]
     errors = [np.mean([abs(e.value - values.sum().item()) for e in some]) for some in (found[:20], plain)]
     assert (errors[0] < errors[1] / 5) == (spread == "few")  # it pays where a few eigenvalues make up the norm

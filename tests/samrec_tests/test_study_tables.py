@@ -10,18 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from samrec_tests import small_runs, small_studies
-from samrec_tests.padded import padded_cross_entropy, padded_hidden, padded_inputs
 
 from landscape.store import Store
-from samrec.data.split import evaluation_sequences, training_sequences
 from samrec.errors import ProtocolMismatch
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.metrics import per_user
 from samrec.experiments.choice import choice_section
 from samrec.experiments.corrections import benjamini_hochberg, holm
-from samrec.experiments.measure import MeasureSettings, generalisation_gap, measure_study
+from samrec.experiments.measure import MeasureSettings, measure_study
 from samrec.experiments.measurements import read_measured
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
@@ -204,32 +201,6 @@ def test_validation_alone_chooses_and_test_is_told_of_the_chosen_and_the_baselin
 def test_between_two_cells_there_is_nothing_to_choose(tmp_path):
     found, _ = small_studies.swept(tmp_path, epochs=1, seeds=(1,))
     assert "choice" not in study_tables(read_values(found))
-
-
-@pytest.mark.parametrize("split", ["leave-one-out", "leave-last-2"])
-def test_the_gap_is_of_both_losses_taken_target_by_target(split, tmp_path):
-    data = small_runs.data()
-    run = small_runs.trained(tmp_path / "run", epochs=2, data_fraction=0.5, seed=3, split=split)
-    holdout = run.config.holdout
-    found = generalisation_gap(run, data)
-    weights = {name: tensor.double() for name, tensor in run.load_model().state_dict().items()}
-    trained_on = small_runs.trainer(tmp_path / "other", data_fraction=0.5, seed=3, split=split).trained_on
-
-    def histories(sequences, rows):
-        return [sequences.items[sequences.offsets[row] : sequences.offsets[row + 1]].tolist() for row in rows]
-
-    train = training_sequences(data, max_length=16, holdout=holdout)
-    test = evaluation_sequences(data, "test", max_length=16, holdout=holdout)
-    targets = [train.targets[train.offsets[row] : train.offsets[row + 1]].tolist() for row in trained_on]
-    assert found.training_loss == pytest.approx(
-        padded_cross_entropy(weights, histories(train, trained_on), targets, 16).item(), rel=1e-5
-    )
-    newest = padded_hidden(weights, padded_inputs(histories(test, range(len(test))), 16))[:, -1]
-    chances = torch.softmax(newest @ weights["item_embedding.weight"][1:-1].T, -1)
-    of_targets = chances[torch.arange(len(test)), torch.from_numpy(test.targets) - 1]
-    assert found.test_loss == pytest.approx(-of_targets.log().mean().item(), rel=1e-5)
-    assert found.gap == found.test_loss - found.training_loss
-    assert (found.training_targets, found.test_targets) == (sum(map(len, targets)), len(test))
 
 
 def test_what_is_measured_is_not_measured_again(study, monkeypatch):
