@@ -18,8 +18,8 @@ def report(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="Group of checkpoints that the verdict compares the others with. By default the first run's of `samrec "
-            "compare`, else the one trained with rho 0, else the one measured first."
+            help="Group of checkpoints that the verdict compares the others with. By default that of `samrec "
+            "compare`'s first run, else the one trained with rho 0, else the one measured first."
         ),
     ] = None,
     as_json: options.AsJson = False,
