@@ -25,6 +25,7 @@ NO_SHARPNESS = (  # the inverse of another measure, a shape, and how far from co
     "lambda_ratio",
     "lambda_min",
 )
+LATE = "~"  # sorts behind every date
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,10 @@ def group_of(store: Store, checkpoint: str) -> str:
 
 
 def baseline_of(store: Store, baseline: str | None = None) -> str:
-    """The group that others are compared with: this one, or that of the table of differences, or the first.
+    """The group that others are compared with: this one, or that of the table of differences, or the plainest.
+
+    The plainest is the one whose configuration says `rho` 0, trained without ascents; of several such groups, or where
+    none says so, the one measured first.
 
     Raises:
         InvalidArgument: no group of this name.
@@ -100,7 +104,19 @@ def baseline_of(store: Store, baseline: str | None = None) -> str:
         raise InvalidArgument(f"expected a baseline out of {', '.join(groups) or 'no groups'}, got {baseline!r}")
     if baseline is None and "differences" in store.names("comparisons"):
         baseline = str(store.table("comparisons", "differences").attributes.get("baseline", ""))
-    return baseline if baseline in groups else next(iter(groups), "")
+    return baseline if baseline in groups else _plainest(store, groups)
+
+
+def _plainest(store: Store, groups: Mapping[str, Sequence[str]]) -> str:
+    created: dict[str, str] = {}  # of each checkpoint's first record; ISO 8601 in UTC sorts as text
+    for record, _ in _reported(store):
+        created[record.checkpoint] = min(created.get(record.checkpoint, LATE), record.provenance.created or LATE)
+
+    def order(group: str) -> tuple[bool, str]:
+        with_ascents = any(store.checkpoint(name).config.get("rho") != 0 for name in groups[group])
+        return with_ascents, min(created.get(name, LATE) for name in groups[group])
+
+    return min(groups, key=order, default="")
 
 
 def changes_of(store: Store, baseline: str, other: str) -> list[Change]:

@@ -264,7 +264,7 @@ def load(
         holdout=run.config.holdout,
         recipe=Recipe(f"samrec:{folder.resolve()}@{which}", settings),
     )
-    objective.about = {"group": run.config.name, "seed": run.config.seed}
+    objective.about = {"group": run.config.name, "rho": run.config.rho, "seed": run.config.seed}
     return objective
 
 

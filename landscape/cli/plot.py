@@ -58,7 +58,9 @@ def plot(
     by_group: Annotated[
         bool, typer.Option("--by-group", help="Of curves: runs of one group, such as a method's seeds, as one band.")
     ] = False,
-    baseline: Annotated[str | None, typer.Option(help="Of changes: the group others are compared with.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Of changes: the group others are compared with; by default as a report's.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw what a store holds, several checkpoints on one scale.

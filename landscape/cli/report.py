@@ -16,7 +16,11 @@ def report(
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading; the store's file name by default.")] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Group of checkpoints that the verdict compares the others with.")
+        str | None,
+        typer.Option(
+            help="Group of checkpoints that the verdict compares the others with. By default that of `samrec "
+            "compare`'s first run, else the one trained with rho 0, else the one measured first."
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

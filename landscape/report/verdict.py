@@ -19,7 +19,7 @@ def verdict(store: Store, *, baseline: str | None = None) -> tuple[Finding, ...]
 
     Args:
         store: what was measured.
-        baseline: the group that others are compared with; by default that of the table of differences, else the first.
+        baseline: the group that others are compared with; by default that of `landscape.changes.baseline_of`.
 
     Raises:
         InvalidArgument: no group of this name.

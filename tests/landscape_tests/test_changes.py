@@ -1,6 +1,7 @@
 """The figure of changes shows the verdict's numbers: paired t-intervals in percent, solid where they exclude zero."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from landscape_tests.reports import seeds_of_two_methods
 from scipy import stats
 from typer.testing import CliRunner
 
-from landscape.changes import changes_of
+from landscape.changes import baseline_of, changes_of
 from landscape.errors import InvalidArgument
 from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_change
 from landscape.plots.style import style_named
-from landscape.records import SharpnessMeasure, SharpnessReport
+from landscape.records import Checkpoint, SharpnessMeasure, SharpnessReport
 from landscape.store import Store
 
 CLEAR = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}
@@ -54,6 +55,29 @@ def test_the_baseline_and_groups_can_be_named_and_must_be_there(path):
             prepare_change(store, ["neither"])
         with pytest.raises(InvalidArgument, match="expected a baseline out of plain, sam, got 'neither'"):
             prepare_change(store, baseline="neither")
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ({"Flat": (0.1, 1), "Plain": (0.0, 2)}, "Plain"),
+        ({"Contrast": (0.0, 2), "Plain": (0.0, 1), "Sam": (0.1, 0)}, "Plain"),
+        ({"a": (None, 2), "b": (None, 1)}, "b"),
+        ({"a": (None, None), "b": (None, None)}, "a"),
+    ],
+    ids=["trained with rho 0", "of several with rho 0 the one measured first", "measured first", "the first"],
+)
+def test_the_baseline_is_the_plainest_group_not_the_alphabets_first(groups, expected, tmp_path):
+    with Store.write(tmp_path / "s.h5") as store:
+        for group, (rho, day) in groups.items():
+            for name in (f"{group}-1", f"{group}-2"):
+                config = {"group": group} | ({} if rho is None else {"rho": rho})
+                store.add_checkpoint(Checkpoint(name, hash=name, norm=1.0, parameters=3, config=config))
+                created = "" if day is None else f"2026-01-0{day + 1}T12:00:00+00:00"
+                sharp = (SharpnessMeasure("sam", {"rho": 0.1}, 1.0, None, 2),)
+                store.add_sharpness(SharpnessReport(name, name, sharp, replace(SETTINGS, created=created)))
+        assert baseline_of(store) == expected
+        assert prepare_change(store).notes[0].startswith(f"change from {expected} to ")
 
 
 def test_one_pair_is_drawn_and_decides_nothing(tmp_path):
