@@ -56,7 +56,9 @@ class Silent:
 
 def differing(one, other):
     """What `diff -r` says."""
-    return subprocess.run(["diff", "-r", one, other], capture_output=True, text=True, check=False).stdout
+    found = subprocess.run(["diff", "-r", one, other], capture_output=True, text=True, check=False)
+    assert found.returncode < 2, found.stderr  # 2: a folder that is not there
+    return found.stdout
 
 
 def texts(folder):
