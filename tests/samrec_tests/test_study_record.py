@@ -125,6 +125,10 @@ def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, t
     assert differing(tmp_path / "study" / "sharpness", tmp_path / "again" / "sharpness") == ""
     assert "Every sharpness measure" in (tmp_path / "again" / "tables" / "study.md").read_text(encoding="utf-8")
     missing = next((study.path / "sharpness").iterdir())
+    for other in ("measure,value\nsam,1\n", "measure,setting,value,standard_error,cost,note\nsam,{,1,,1,\n"):
+        missing.write_text(other)
+        with pytest.raises(RunError, match=f"expected a sharpness report as CSV in .*{missing.name}"):
+            sharpness_section(study)
     missing.unlink()
     assert sharpness_section(study) is None
 
