@@ -56,11 +56,10 @@ def pictures() -> dict[str, bytes]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         path, seeds = Path(folder) / "made.h5", Path(folder) / "seeds.h5"
-        for file, made in ((path, fill), (seeds, fill_seeds)):
+        for file, additions in ((path, (fill, _add_ratio_map)), (seeds, (fill_seeds,))):
             with Store.write(file) as store:
-                made(store)
-                if made is fill:
-                    _add_ratio_map(store)
+                for add in additions:
+                    add(store)
         names = {"curve": ["sharp-line", "flat-line"], "contour": ["sharp", "flat"], "relief": ["sharp", "flat"]}
         for name, (kind, chosen, options) in ({kind: (kind, names.get(kind, []), {}) for kind in KINDS} | MORE).items():
             arguments = [chosen] if chosen else []

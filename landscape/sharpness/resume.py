@@ -17,7 +17,7 @@ from landscape.records import SharpnessMeasure, SharpnessReport
 from landscape.sharpness.relative_flatness import table_of
 from landscape.sharpness.spectra_measured import weight_norm
 from landscape.sharpness.spectral import COMPANIONS, closest, stored_measures
-from landscape.sharpness.step import Step, merged
+from landscape.sharpness.step import Step, updated
 from landscape.store import Store
 from landscape.store_refusals import same_objective
 
@@ -78,7 +78,7 @@ def compute_sharpness(
             with progress(name, total=round(sum(step.price for step in left)) or 1) as advance:
                 for step in left:
                     advance(0, at=step.family)
-                    found = merged(found, step.run(objective))
+                    found = updated(found, step.run(objective))
                     advance(round(step.price))
                     if time.monotonic() - saved > BETWEEN_SAVES:
                         save()

@@ -57,7 +57,7 @@ class Step:
         return tuple(replace(measure, seconds=spent * measure.cost / total) for measure in found)
 
 
-def merged(held: Sequence[SharpnessMeasure], new: Sequence[SharpnessMeasure]) -> tuple[SharpnessMeasure, ...]:
+def updated(held: Sequence[SharpnessMeasure], new: Sequence[SharpnessMeasure]) -> tuple[SharpnessMeasure, ...]:
     """The measures held and the new ones; a new one takes the place of one with the same settings."""
     place = {identity_of(measure): measure for measure in held}
     place |= {identity_of(measure): measure for measure in new}

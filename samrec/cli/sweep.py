@@ -107,7 +107,7 @@ def sweep(
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
     from samrec.experiments.measure import MeasureSettings
-    from samrec.experiments.run_study import taken
+    from samrec.experiments.run_study import carry_out
     from samrec.experiments.study_folder import define
 
     settings = MeasureSettings(
@@ -119,7 +119,7 @@ def sweep(
         outcomes: list[Outcome] = []
         failures: dict[str, str] = {}
         if not tables_only:
-            outcomes, failures = taken(
+            outcomes, failures = carry_out(
                 folder,
                 data=data,
                 data_dir=data_dir,

@@ -95,7 +95,7 @@ def run_study(
     interactions = open_data(base.data, data_dir=data_dir)
     with held(place):
         folder = define(place, wanted, seeds, interactions.fingerprint, extend=extend)
-        outcomes, failures = taken(
+        outcomes, failures = carry_out(
             folder,
             data=base.data,
             data_dir=data_dir,
@@ -110,7 +110,7 @@ def run_study(
     return StudyResult(folder, tuple(outcomes), failures, tuple(sections), tuple(values.unsettled))
 
 
-def taken(
+def carry_out(
     folder: StudyFolder,
     *,
     data: str,

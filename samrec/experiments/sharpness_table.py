@@ -11,6 +11,7 @@ from pathlib import Path
 from landscape.changes import Measured, change_over, measured
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.names import is_lower_bound, is_settled
+from samrec.errors import RunError
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.table import Section
 
@@ -19,7 +20,11 @@ TITLE = "Every sharpness measure"
 
 
 def sharpness_section(study: StudyFolder) -> Section | None:
-    """A row a measure that all runs of both cells have; None where there is none."""
+    """A row a measure that all runs of both cells have; None where there is none.
+
+    Raises:
+        RunError: a file that is no such report.
+    """
     after = next((cell for cell in study.study.cells if cell.against is not None), None)
     if after is None or not (study.path / FOLDER).is_dir():
         return None
@@ -50,23 +55,26 @@ def sharpness_section(study: StudyFolder) -> Section | None:
 
 
 def _read(file: Path) -> dict[Measured, SharpnessMeasure]:
-    """The measures of one run; empty where it was not measured."""
+    """The measures of one run; empty where it was not measured. RunError where the file holds something else."""
     if not file.exists():
         return {}
-    with file.open(newline="", encoding="utf-8") as text:
-        rows = list(csv.DictReader(text))
-    found = [
-        SharpnessMeasure(
-            row["measure"],
-            json.loads(row["setting"]),
-            float(row["value"]),
-            float(row["standard_error"]) if row["standard_error"] else None,
-            int(row["cost"]),
-            row["note"],
-        )
-        for row in rows
-    ]
+    try:
+        with file.open(newline="", encoding="utf-8") as text:
+            found = [_measure(row) for row in csv.DictReader(text)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"expected a sharpness report as CSV in {file}, got {error!r}") from None
     return {measured(one): one for one in found}
+
+
+def _measure(row: dict[str, str]) -> SharpnessMeasure:
+    return SharpnessMeasure(
+        row["measure"],
+        json.loads(row["setting"]),
+        float(row["value"]),
+        float(row["standard_error"]) if row["standard_error"] else None,
+        int(row["cost"]),
+        row["note"],
+    )
 
 
 def _told(measure: SharpnessMeasure) -> str:

@@ -28,7 +28,7 @@ from landscape.sharpness.m_sharpness import m_sharpness
 from landscape.sharpness.metric_sharpness import average_metric_drop, sam_metric_drop
 from landscape.sharpness.relative_flatness import relative_flatness
 from landscape.sharpness.sam_step import sam_sharpness
-from landscape.sharpness.spectral import from_eigenpairs
+from landscape.sharpness.spectral import companions_of
 from landscape.sharpness.worst_case import worst_case_sharpness
 
 PROPERTIES = settings(derandomize=True, max_examples=30)
@@ -221,7 +221,7 @@ def test_lambda_max_times_norm_squared_and_the_ratio_of_eigenvalues(spec):
     top = 5 if len(values) == 6 else 1
     pairs = eigenpairs_of(known, name="q", checkpoint="c", top=top, tolerance=1e-6, max_products=400)
     squared = flat(known).norm().item() ** 2
-    found = {measure.measure: measure for measure in from_eigenpairs(known, pairs)}
+    found = {measure.measure: measure for measure in companions_of(pairs, flat(known).norm().item())}
     norm = found["lambda_max_norm_squared"]
     assert abs(norm.value - values[0].item() * squared) <= norm.setting["residual"] + 1e-12 * squared
     assert ("lambda_ratio" in found) == (top == 5)

@@ -22,7 +22,7 @@ from landscape.sharpness.names import KINDS, is_invariant, is_settled, quantity_
 from landscape.sharpness.plan import FAMILIES, sharpness_plan
 from landscape.sharpness.resume import compute_sharpness
 from landscape.sharpness.settings import RADII, SharpnessSettings
-from landscape.sharpness.step import merged
+from landscape.sharpness.step import updated
 from landscape.store import Store
 
 SMALL = SharpnessSettings(
@@ -159,7 +159,7 @@ def test_a_measure_of_the_whole_is_not_taken_for_that_of_a_block():
 
 def test_a_new_number_takes_the_place_of_the_one_with_the_same_settings():
     one, other = (SharpnessMeasure("sam", {"rho": 0.1, "residual": r}, r, None, 1) for r in (1.0, 2.0))
-    assert merged([one], [other]) == (other,)
+    assert updated([one], [other]) == (other,)
 
 
 def test_unknown_measures_are_refused():

@@ -56,7 +56,9 @@ class Silent:
 
 def differing(one, other):
     """What `diff -r` says."""
-    return subprocess.run(["diff", "-r", one, other], capture_output=True, text=True, check=False).stdout
+    found = subprocess.run(["diff", "-r", one, other], capture_output=True, text=True, check=False)
+    assert found.returncode < 2, found.stderr  # 2: a folder that is not there
+    return found.stdout
 
 
 def texts(folder):
@@ -123,6 +125,10 @@ def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, t
     assert differing(tmp_path / "study" / "sharpness", tmp_path / "again" / "sharpness") == ""
     assert "Every sharpness measure" in (tmp_path / "again" / "tables" / "study.md").read_text(encoding="utf-8")
     missing = next((study.path / "sharpness").iterdir())
+    for other in ("measure,value\nsam,1\n", "measure,setting,value,standard_error,cost,note\nsam,{,1,,1,\n"):
+        missing.write_text(other)
+        with pytest.raises(RunError, match=f"expected a sharpness report as CSV in .*{missing.name}"):
+            sharpness_section(study)
     missing.unlink()
     assert sharpness_section(study) is None
 
