@@ -21,7 +21,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
 from landscape.plots.matplotlib_marks import draw_marks
-from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, rules, save, shade, value_axis
+from landscape.plots.matplotlib_paper import PaperFigure, empty_figure, legend_above, rules, save, shade, value_axis
 from landscape.plots.matplotlib_places import draw_line_places, draw_places, draw_relief_places, places_in
 from landscape.plots.matplotlib_rows import change, sharpness_table
 from landscape.plots.matplotlib_spectra import density, mass, subsets, trace
@@ -72,7 +72,7 @@ def curve(data: CurveData, *, style: Style = PAPER) -> Figure:
         for index, line in enumerate(data.lines):
             draw_line_places(axes, line, style.colour(index), style, named=index == 0)
         if len(data.lines) > 1:
-            figure.legend(loc="outside upper center", ncols=2)
+            legend_above(figure, *axes.get_legend_handles_labels(), 2)
         else:
             axes.set_title(data.lines[0].label)
     return figure
@@ -306,7 +306,7 @@ def _marks_figure(data: MarksData, style: Style) -> Figure:
             draw_marks(axes, panel, style, upright=True)
         handles, labels = grid.flat[0].get_legend_handles_labels()
         if len(labels) > 1:
-            figure.legend(handles, labels, loc="outside upper center", ncols=3)
+            legend_above(figure, handles, labels)
     return figure
 
 

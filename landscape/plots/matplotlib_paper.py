@@ -5,7 +5,8 @@ equal bytes.
 """
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def empty_figure(
     if text:
         figure.supxlabel(text, x=0.01, ha="left", fontsize=style.size - 1.5, color=style.mixed(0.3), linespacing=1.3)
     return figure
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int = 3) -> None:
+    """A legend over everything else, in as many columns as the width holds; lines beyond two make the figure taller."""
+    for fitting in range(max(most, 1), 0, -1):
+        columns = math.ceil(len(labels) / math.ceil(len(labels) / fitting))  # as even as they can be
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+        box = legend.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    lines = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + max(lines - 2, 0) * box.height / lines / figure.dpi)
 
 
 def value_axis(axes: Axes, scale: Scale, side: str, bounds: tuple[float, float] | None = None) -> None:

@@ -4,10 +4,11 @@ from matplotlib.figure import Figure
 
 from landscape.plots.figure_data import MarksPanel, RowsData
 from landscape.plots.matplotlib_marks import draw_marks
-from landscape.plots.matplotlib_paper import empty_figure, rules, shade
+from landscape.plots.matplotlib_paper import empty_figure, legend_above, rules, shade
 from landscape.plots.style import PAPER, Style
 
 ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its rows
+MARK = 0.036  # inches of a row for each of its marks, so that six of them can be told apart
 LEAST = 2.8  # inches of a column
 
 
@@ -24,7 +25,7 @@ def change(data: RowsData, *, style: Style = PAPER) -> Figure:
 def _rows_figure(data: RowsData, style: Style) -> Figure:
     with rules(style):
         columns = _columns(data, style.columns(len(data.columns), LEAST))
-        heights = [[ROW * len(panel.categories) + AXIS for _, panel in panels] for panels in columns]
+        heights = [[_row(panel) * len(panel.categories) + AXIS for _, panel in panels] for panels in columns]
         figure = empty_figure(style, style.page, max(map(sum, heights)) + 0.5, data.notes)
         outer = figure.add_gridspec(1, len(columns))
         tallest = max(map(sum, heights))
@@ -46,8 +47,12 @@ def _rows_figure(data: RowsData, style: Style) -> Figure:
                     axes.set_title(heading, fontweight="bold")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if len(labels) > 1:
-            figure.legend(handles, labels, loc="outside upper center", ncols=3)
+            legend_above(figure, handles, labels)
     return figure
+
+
+def _row(panel: MarksPanel) -> float:
+    return max(ROW, MARK * len(panel.marks))
 
 
 def _columns(data: RowsData, count: int) -> list[list[tuple[str, MarksPanel]]]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.plots.figure_data import MarksData, MarksPanel, TrendsData
-from landscape.plots.matplotlib_paper import empty_figure, rules, shade, value_axis
+from landscape.plots.matplotlib_paper import empty_figure, legend_above, rules, shade, value_axis
 from landscape.plots.matplotlib_studies import trends_figure
 from landscape.plots.style import PAPER, Style
 
@@ -46,7 +46,7 @@ def _rows_figure(data: MarksData, style: Style) -> Figure:
             if index + columns < len(data.panels) and data.panels[index + columns].scale == panel.scale:
                 axes.set_xlabel("")
         handles, labels = grid.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+        legend_above(figure, handles, labels)
     return figure
 
 

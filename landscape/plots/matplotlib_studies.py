@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.plots.figure_data import TrendPanel, TrendsData
-from landscape.plots.matplotlib_paper import empty_figure, rules, shade, value_axis
+from landscape.plots.matplotlib_paper import empty_figure, legend_above, rules, shade, value_axis
 from landscape.plots.style import PAPER, Style
 
 
@@ -52,7 +52,7 @@ def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -
             for handle, (_, group) in zip(handles, data.legend, strict=True):
                 handle.set_linestyle("none" if dots_alone else style.dash(group))  # type: ignore[arg-type]
             labels = [label for label, _ in data.legend]
-            figure.legend(handles, labels, loc="outside upper center", ncols=data.legend_columns)
+            legend_above(figure, handles, labels, data.legend_columns)
     return figure
 
 

@@ -15,6 +15,7 @@ from landscape.changes import group_of
 from landscape.errors import InvalidArgument
 from landscape.plots.caption import approximation_note
 from landscape.plots.figure_data import CurveData, Floats, Line, Panel, SurfacesData
+from landscape.plots.order import baseline_first
 from landscape.plots.prepare_blocks import prepare_mass, prepare_trace
 from landscape.plots.prepare_change import prepare_change
 from landscape.plots.prepare_marks import (
@@ -232,7 +233,7 @@ def _band(family: Sequence[Surface], value: str, band: str) -> tuple[Floats, Flo
 def _surfaces(store: Store, names: Sequence[str], value: str, *, dimensions: tuple[int, ...]) -> list[Surface]:
     names = expanded(store, names)
     if not names:
-        every = [store.surface(name) for name in store.names("surfaces")]
+        every = baseline_first(store, [store.surface(name) for name in store.names("surfaces")])
         chosen = [surface for surface in every if len(surface.shape) == dimensions[0]]
         chosen = chosen or [surface for surface in every if len(surface.shape) in dimensions]
     else:

@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
+from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import INTERVAL, labels_of, looks_of
 from landscape.plots.scale import decades, room_around, scale_of, short
 from landscape.records import Eigenpairs
@@ -25,6 +26,7 @@ TICKS = 6  # at most, of an axis
 def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
     """The mass of each eigenvector by block on a log axis, beside the block's share of the coordinates."""
     held = [store.eigenpairs(name) for name in names or store.names("curvature")]
+    held = held if names else baseline_first(store, held)
     chosen = [pairs for pairs in held if pairs.mass is not None]
     if names and (without := [pairs.name for pairs in held if pairs.mass is None]):
         raise InvalidArgument(f"expected eigenpairs with their mass by block, found none in {', '.join(without)}")
@@ -85,6 +87,7 @@ def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
 def prepare_trace(store: Store, names: Sequence[str] = ()) -> MarksData:
     """The Hessian's trace, whole and by block, with 95 % intervals; raw beside relative coordinates."""
     chosen: list[Trace] = [store.trace(name) for name in names or store.names("traces")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not chosen:
         raise InvalidArgument(f"expected traces in {store.path}, found none")
     labels = labels_of(chosen)

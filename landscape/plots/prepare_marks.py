@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
+from landscape.plots.order import baseline_first
 from landscape.plots.scale import Scale, scale_of, short, shortened
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
 from landscape.sharpness.names import SILENT, is_settled, kind_of, quantity_of, radius_of
@@ -17,7 +18,7 @@ from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
 MOST_LETTERS = 26  # of names that stand side by side under a panel
-MOST_TICKS = 6  # of an axis whose labels stand side by side, two panels on a page
+MOST_TICKS = 4  # of an axis whose labels stand side by side, two panels on a page
 Look = tuple[int, int]  # group and member
 SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
 
@@ -25,6 +26,7 @@ SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
 def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
     """Eigenvalues with residual bars, a row a checkpoint; beside them times ||w||^2: the same if all are scaled."""
     chosen: list[Eigenpairs] = [store.eigenpairs(name) for name in names or store.names("curvature")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not chosen:
         raise InvalidArgument(f"expected eigenvalues in {store.path}, found none")
     labels = distinct_labels([pairs.checkpoint for pairs in chosen], [pairs.name for pairs in chosen])
@@ -59,7 +61,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
                     *looks[row],
                 )
             )
-        panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.2), tuple(marks)))
+        panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.28), tuple(marks)))
     notes = ["bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
     if not all(pairs.converged.all() for pairs in chosen):
         notes.append("hollow: not converged")
@@ -69,6 +71,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
 def prepare_sharpness(store: Store, names: Sequence[str] = ()) -> MarksData:
     """A panel a measure: against its radius where it has one, in a row otherwise."""
     chosen: list[SharpnessReport] = [store.sharpness(name) for name in names or store.names("sharpness")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not chosen:
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
     return sharpness_of(store, chosen)
@@ -155,7 +158,7 @@ def prepare_scores(store: Store, name: str = "", checkpoints: Sequence[str] = ()
     there = sorted(set(columns["checkpoint"]))  # as elsewhere, so that colours agree between figures
     if unknown := [checkpoint for checkpoint in checkpoints if checkpoint not in there]:
         raise InvalidArgument(f"expected checkpoints out of {', '.join(there)}, got {', '.join(unknown)}")
-    checkpoints = list(checkpoints) or there
+    checkpoints = list(checkpoints) or baseline_first(store, there, str)
     metrics = list(dict.fromkeys(columns["metric"]))
     families = list(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     value = np.asarray(table.columns["value"], dtype=np.float64)

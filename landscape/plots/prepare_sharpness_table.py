@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Marks, MarksPanel, RowsData
+from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import aside, distinct_labels, looks_of, reach_of
 from landscape.plots.scale import scale_of, short
 from landscape.records import SharpnessMeasure, SharpnessReport
@@ -35,6 +36,7 @@ LONG = 6  # letters of a label, four of which would touch
 def prepare_sharpness_table(store: Store, names: Sequence[str] = ()) -> RowsData:
     """Every measure of these reports, the raw ones in one column and the scale-invariant ones in another."""
     chosen: list[SharpnessReport] = [store.sharpness(name) for name in names or store.names("sharpness")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not any(report.measures for report in chosen):
         raise InvalidArgument(f"expected sharpness measures in {store.path}, found none")
     labels = distinct_labels([report.checkpoint for report in chosen], [report.name for report in chosen])

@@ -11,6 +11,7 @@ import numpy as np
 from landscape.errors import InvalidArgument
 from landscape.estimates import smoothed
 from landscape.plots.figure_data import Floats, Trend, TrendPanel, TrendsData
+from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import labels_of, looks_of
 from landscape.plots.scale import Scale, decades, room_around, scale_of, short
 from landscape.records import Eigenpairs
@@ -31,6 +32,7 @@ def prepare_density(store: Store, names: Sequence[str] = ()) -> TrendsData:
     Dots mark both ends: eigenvalues where the store has them for the same objective, else the outermost nodes.
     """
     chosen: list[Density] = [store.density(name) for name in names or store.names("densities")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not names:  # one kind of coordinates in a picture: the first there is
         chosen = [one for one in chosen if one.settings.get("coordinates") == _frames(chosen)[0]]
     if not chosen:
@@ -128,6 +130,7 @@ def _ends_of(store: Store, density: Density) -> tuple[float, float, bool]:
 def prepare_subsets(store: Store, names: Sequence[str] = ()) -> TrendsData:
     """Both ends against the number of users: means over draws, bands from the lowest to the highest, a dot a draw."""
     chosen: list[Subsets] = [store.subsets(name) for name in names or store.names("subsets")]
+    chosen = chosen if names else baseline_first(store, chosen)
     if not chosen:
         raise InvalidArgument(f"expected ends of spectra on subsets in {store.path}, found none")
     labels = labels_of(chosen)

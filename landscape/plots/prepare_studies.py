@@ -16,6 +16,7 @@ import numpy as np
 
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import Floats, Trend, TrendPanel, TrendsData
+from landscape.plots.order import baseline_first
 from landscape.plots.scale import LOG_FROM_RATIO, Scale, scale_of, short
 from landscape.records import Table
 from landscape.store import Store
@@ -83,6 +84,7 @@ def prepare_training(store: Store, names: Sequence[str] = (), *, validation: str
     A dot marks the epoch whose weights were kept. All runs whose history the store holds, unless named.
     """
     found = [store.table("histories", name) for name in names or store.names("histories")]
+    found = found if names else baseline_first(store, found, lambda table: table.name)
     if not any(len(table.columns["epoch"]) for table in found):
         raise InvalidArgument(f"expected the history of a run in {store.path}, found none")
     return training_of(found, validation=validation)

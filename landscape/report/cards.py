@@ -1,5 +1,6 @@
 """Figures as cards of a report, one panel each, with surfaces thinned out to what a page needs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,16 +14,24 @@ from landscape.report.parts import Card
 
 MOST_POINTS = 101  # a side of a surface as drawn; more is thinned out
 ROW, AROUND = 26, 120  # pixels of a row of a card of rows, and of what stands around its rows
+ROW_WIDTH = 0.62  # of a card, where numbers stand beside its rows
+ROWS = {"spectrum": 44, "mass": ROW, "trace": ROW}  # pixels of a row where marks lie in rows; labels need more
+LEGEND = 22  # pixels of a line of the legend, which holds two names
 
 
 def marks_cards(data: MarksData, kind: str, titles: Sequence[str] = ()) -> tuple[Card, ...]:
-    """A card a panel of marks, under the titles given or their own."""
+    """A card a panel of marks, under the titles given or their own; as tall as its rows where it has rows."""
     draw = getattr(plotly_figures, kind)
-    named = titles or [panel.title for panel in data.panels]
-    return tuple(
-        Card(title or panel.scale.label, kind, draw(replace(data, panels=(panel,), notes=())))
-        for title, panel in zip(named, data.panels, strict=True)
-    )
+    cards = []
+    for title, panel in zip(titles or [panel.title for panel in data.panels], data.panels, strict=True):
+        figure = draw(replace(data, panels=(panel,), notes=()))
+        height = AROUND + ROWS[kind] * len(panel.categories) if kind in ROWS else 0
+        if kind == "spectrum":  # a row a checkpoint, by its name
+            figure.update_layout(showlegend=False)
+        elif height:
+            height += LEGEND * math.ceil(len(data.labels) / 2)
+        cards.append(Card(title or panel.scale.label, kind, figure, height=height))
+    return tuple(cards)
 
 
 def trend_cards(data: TrendsData, kind: str) -> tuple[Card, ...]:
@@ -35,17 +44,21 @@ def trend_cards(data: TrendsData, kind: str) -> tuple[Card, ...]:
 
 
 def row_cards(data: RowsData, kind: str) -> tuple[Card, ...]:
-    """A card a column of rows, as tall as its rows."""
+    """A card a column of rows, as tall as its rows, with what stands beside a row in the rest of its width."""
     draw = getattr(plotly_figures, kind)
-    return tuple(
-        Card(
-            heading,
-            kind,
-            draw(replace(data, columns=((heading, panels),), notes=())),
-            height=sum(AROUND + ROW * len(panel.categories) for panel in panels),
-        )
-        for heading, panels in data.columns
-    )
+    cards = []
+    for heading, panels in data.columns:
+        figure = draw(replace(data, columns=((heading, panels),), notes=()))
+        beside = [note for note in figure.layout.annotations if note.yref != "paper"]
+        for note in beside:
+            note.x = ROW_WIDTH
+        figure.layout.annotations = beside
+        figure.update_layout(showlegend=len(data.labels) > 1)
+        figure.update_xaxes(domain=[0, ROW_WIDTH if beside else 1])
+        if len(panels) == 1:
+            figure.update_yaxes(domain=[0, 1])
+        cards.append(Card(heading, kind, figure, height=sum(AROUND + ROW * len(panel.categories) for panel in panels)))
+    return tuple(cards)
 
 
 def surface_cards(data: SurfacesData, surfaces: Sequence[Surface], kind: str) -> Iterator[Card]:

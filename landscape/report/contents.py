@@ -7,6 +7,7 @@ from landscape.changes import groups_of, measured
 from landscape.errors import InvalidArgument
 from landscape.plots import prepare
 from landscape.plots.figure_data import Floats
+from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import sharpness_of
 from landscape.plots.prepare_studies import training_of
 from landscape.records import SharpnessReport, Table
@@ -43,7 +44,7 @@ def _changes(store: Store, baseline: str | None) -> Iterator[Section]:
 
 
 def _checkpoints(store: Store) -> Iterator[Section]:
-    records = [store.checkpoint(name) for name in store.names("checkpoints")]
+    records = [store.checkpoint(name) for name in baseline_first(store, store.names("checkpoints"), str)]
     if not records:
         return
     metrics = list(dict.fromkeys(key for record in records for key in record.metrics))
@@ -59,7 +60,7 @@ def _checkpoints(store: Store) -> Iterator[Section]:
         for record in records
     )
     columns = ("checkpoint", "group", "free parameters", "‖w‖", *metrics, "hash")
-    evidence = tuple(
+    evidence = shared_first(
         Evidence(record.name, {key: str(value) for key, value in record.config.items() if value is not None})
         for record in records
     )
@@ -86,7 +87,7 @@ def _scores(store: Store) -> Iterator[Section]:
 
 
 def _spectrum(store: Store) -> Iterator[Section]:
-    records = [store.eigenpairs(name) for name in store.names("curvature")]
+    records = baseline_first(store, [store.eigenpairs(name) for name in store.names("curvature")])
     if not records:
         return
     data = prepare.prepare_spectrum(store)
@@ -160,7 +161,8 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
 
 def _sharpness(store: Store) -> Iterator[Section]:
     """All measures but those that the sections on curvature and trace show already."""
-    reports = [_without_repeats(store, store.sharpness(name)) for name in store.names("sharpness")]
+    held = baseline_first(store, [store.sharpness(name) for name in store.names("sharpness")])
+    reports = [_without_repeats(store, report) for report in held]
     reports = [report for report in reports if report.measures]
     if not reports:
         return
@@ -188,7 +190,8 @@ def _without_repeats(store: Store, report: SharpnessReport) -> SharpnessReport:
 
 
 def _training(store: Store) -> Iterator[Section]:
-    yield from training_sections([store.table("histories", name) for name in store.names("histories")])
+    histories = [store.table("histories", name) for name in store.names("histories")]
+    yield from training_sections(baseline_first(store, histories, lambda table: table.name))
 
 
 def training_sections(tables: Sequence[Table]) -> Iterator[Section]:
@@ -222,5 +225,6 @@ PARTS: tuple[Callable[[Store], Iterator[Section]], ...] = (
 
 def _record_table(table: Table) -> SortableTable:
     columns: dict[str, Floats] = dict(table.columns)
-    rows = tuple(zip(*(column.tolist() for column in columns.values()), strict=True))
+    cells = ([None if cell != cell else cell for cell in column.tolist()] for column in columns.values())  # NaN: none
+    rows = tuple(zip(*cells, strict=True))
     return sortable_table(table.name, tuple(columns), rows)

@@ -73,5 +73,7 @@ def _bare(figure: Any) -> dict[str, Any]:
     layout = content["layout"]
     for key in ("template", "width", "height", "margin", "font"):
         layout.pop(key, None)
-    layout["annotations"] = [note for note in layout.get("annotations", ()) if note.get("xref") != "paper"]
+    layout["annotations"] = [
+        note for note in layout.get("annotations", ()) if (note.get("xref"), note.get("yref")) != ("paper", "paper")
+    ]
     return content

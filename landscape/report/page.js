@@ -16,8 +16,14 @@
   const setTheme = (dark) => {
     root.dataset.theme = dark ? "dark" : "light";
     button.setAttribute("aria-pressed", String(dark));
-    for (const plot of plots) Plotly.relayout(plot, themed(plot.layout));
+    for (const plot of plots) wear(plot);
   };
+  const wear = async (plot) => {
+    await Plotly.relayout(plot, themed(plot.layout));
+    if (!plot.inked.length) return;
+    await Plotly.restyle(plot, { "marker.color": getComputedStyle(root).getPropertyValue("--text").trim() }, plot.inked);
+  };
+  const inked = (data) => data.flatMap((trace, index) => trace.marker && trace.marker.color === "#000000" ? [index] : []);
   const themed = (layout) => {
     const style = getComputedStyle(root);
     const [text, line] = [style.getPropertyValue("--text").trim(), style.getPropertyValue("--line").trim()];
@@ -63,14 +69,13 @@
       scene.domain = { x: [0, 0.88], y: [0, 1] };
     }
     for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;
-    if (kind === "change") for (const axis of Object.keys(layout)) if (/^xaxis/.test(axis)) layout[axis].domain = [0, 1];
     if (kind === "contour") Object.assign(layout.yaxis, { scaleanchor: "x", constrain: "domain" });
     return {
       ...layout,
       autosize: true,
       font: { family: "DejaVu Sans, Verdana, sans-serif", size: narrow ? 10 : 12 },
       margin: scene ? { t: 5, b: 5, l: 0, r: 0 } : { t: 15, b: 55, l: 60, r: 15 },
-      legend: { ...layout.legend, orientation: "h", x: 0, y: -0.22, yanchor: "top", bgcolor: "rgba(0,0,0,0)" },
+      legend: { ...layout.legend, orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     };
   };
   const linkCamera = (plot) => {
@@ -95,8 +100,9 @@
       const figure = filled(packed, pack.arrays);
       const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
       await Plotly.newPlot(plot, figure.data, layout, { responsive: true, displaylogo: false });
+      plot.inked = inked(figure.data);
       plots.push(plot);
-      await Plotly.relayout(plot, themed(plot.layout));
+      await wear(plot);
       if (plot.layout.scene) linkCamera(plot);
       await new Promise((resume) => setTimeout(resume));
     }
@@ -137,13 +143,19 @@
     });
   }
 
-  // ---- printing: light
+  // ---- printing: light, with commands, settings and fingerprints unfolded
   let before = null;
+  let folded = [];
   window.addEventListener("beforeprint", () => {
     before = root.dataset.theme;
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const part of folded) part.open = true;
     if (before === "dark") setTheme(false);
   });
-  window.addEventListener("afterprint", () => { if (before === "dark") setTheme(true); });
+  window.addEventListener("afterprint", () => {
+    for (const part of folded) part.open = false;
+    if (before === "dark") setTheme(true);
+  });
 
   // ---- following a store that is being written
   const refresh = async () => {
@@ -164,8 +176,9 @@
       const figure = filled(packed, pack.arrays);
       const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
       if (plot.layout.scene) layout.scene.camera = plot.layout.scene.camera;
+      plot.inked = inked(figure.data);
       await Plotly.react(plot, figure.data, layout);
-      await Plotly.relayout(plot, themed(plot.layout));
+      await wear(plot);
     }
     root.dataset.live = page.documentElement.dataset.live;
   };

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from landscape.plots import plotly_figures, prepare
 from landscape.plots.figure_data import CurveData
+from landscape.plots.order import baseline_first
 from landscape.records import Status, Surface, Trajectory
 from landscape.report.cards import MOST_POINTS, surface_cards
 from landscape.report.evidence import evidence_of, shared_first
@@ -87,7 +88,7 @@ def _rows(path: Trajectory) -> tuple[tuple[float | str, ...], ...]:
 
 
 def _surfaces(store: Store) -> list[Surface]:
-    return [store.surface(name) for name in store.names("surfaces")]
+    return baseline_first(store, [store.surface(name) for name in store.names("surfaces")])
 
 
 def _curve(data: CurveData) -> object:

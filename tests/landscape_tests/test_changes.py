@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from landscape.changes import baseline_of, changes_of
 from landscape.errors import InvalidArgument
 from landscape.plots import matplotlib_figures, plotly_figures
-from landscape.plots.prepare import prepare_change
+from landscape.plots.prepare import prepare_change, prepare_sharpness, prepare_sharpness_table
 from landscape.plots.style import style_named
 from landscape.records import Checkpoint, SharpnessMeasure, SharpnessReport
 from landscape.store import Store
@@ -78,6 +78,10 @@ def test_the_baseline_is_the_plainest_group_not_the_alphabets_first(groups, expe
                 store.add_sharpness(SharpnessReport(name, name, sharp, replace(SETTINGS, created=created)))
         assert baseline_of(store) == expected
         assert prepare_change(store).notes[0].startswith(f"change from {expected} to ")
+        first = f"{expected}-1"
+        assert prepare_sharpness_table(store).labels[0] == prepare_sharpness(store).labels[0] == first
+        named = store.names("sharpness")
+        assert prepare_sharpness(store, named).labels == tuple(named)  # as they are named
 
 
 def test_one_pair_is_drawn_and_decides_nothing(tmp_path):

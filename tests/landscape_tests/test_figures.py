@@ -8,13 +8,13 @@ import matplotlib
 import numpy as np
 import plotly.io
 import pytest
-from landscape_tests.drawn_stores import add_surface, bowl, two_checkpoints
+from landscape_tests.drawn_stores import add_numbers, add_surface, bowl, two_checkpoints
 from typer.testing import CliRunner
 
 from landscape.errors import InvalidArgument, StoreError
 from landscape.grid import Axis
 from landscape.plots import matplotlib_figures, plotly_figures, prepare
-from landscape.plots.style import Style
+from landscape.plots.style import Style, style_named
 from landscape.store import Store
 
 COARSE = Style(dots_per_inch=60)
@@ -95,6 +95,22 @@ def test_panels_share_one_colour_bar_with_the_values_name(study):
     assert len(figure.axes) == 3
     assert labels.count("loss") == 1
     assert [axes.get_title().strip() for axes in figure.axes[:2]] == ["flat", "sharp"]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("style", ["paper", "talk"])
+def test_no_name_of_the_legend_is_cut_off(columns, style, tmp_path):
+    names = [f"samrec-rho-0.1-seed-{seed}" for seed in range(1, 7)]
+    with Store.write(tmp_path / "six.h5") as store:
+        for name in names:
+            add_surface(store, name, bowl(2.0))
+            add_numbers(store, name)
+        data = prepare.prepare_sharpness(store)
+    figure = matplotlib_figures.sharpness(data, style=style_named(style, columns=columns))
+    matplotlib_figures.save(figure, tmp_path / "six.png")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_another_ending_is_refused_in_one_line(study, tmp_path):

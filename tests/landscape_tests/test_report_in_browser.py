@@ -99,7 +99,7 @@ def test_turning_one_relief_turns_the_others(page: Any) -> None:
             const start = {x: 2, y: 0, z: 1};
             return Math.abs(eyes[0].y - start.y) > .05 && eyes.every(e => Math.abs(e.y - eyes[0].y) < 1e-6);
         }""",
-        timeout=20_000,
+        timeout=60_000,
     )
 
 
@@ -146,6 +146,15 @@ def test_it_prints_every_section(page: Any, tmp_path: Path) -> None:
     content = page.pdf(prefer_css_page_size=True)
     assert content.startswith(b"%PDF")
     assert len(content) > 20_000
+
+
+def test_settings_and_fingerprints_are_printed_unfolded_and_folded_again(page: Any) -> None:
+    folded = "document.querySelectorAll('details:not([open])').length"
+    parts = page.evaluate(folded)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert (parts > 0, page.evaluate(folded)) == (True, 0)
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) == parts
 
 
 def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
