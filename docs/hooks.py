@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PACKAGES = ("landscape", "samrec")
 MEASURED = (  # pictures kept beside README.md
-    *("beauty-contour", "beauty-sharpness", "beauty-path", "beauty-ratio", "beauty-density"),
+    *("beauty-contour", "beauty-change", "beauty-path", "beauty-ratio", "beauty-density"),
     "beauty-sharpness-table",
 )
 NAMES = """# Public names

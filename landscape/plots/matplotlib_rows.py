@@ -10,6 +10,7 @@ from landscape.plots.style import PAPER, Style
 ROW, AXIS = 0.17, 0.55  # inches of a row, and of what a panel has beside its rows
 MARK = 0.036  # inches of a row for each of its marks, so that six of them can be told apart
 LEAST = 2.8  # inches of a column
+LEAST_BESIDE = 4.0  # where each row has its numbers beside it
 
 
 def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
@@ -18,13 +19,14 @@ def sharpness_table(data: RowsData, *, style: Style = PAPER) -> Figure:
 
 
 def change(data: RowsData, *, style: Style = PAPER) -> Figure:
-    """How far every measure changes between groups, raw ones left and scale-invariant ones right, with intervals."""
+    """How far every measure changes between groups, with intervals: raw measures, and scale-invariant ones."""
     return _rows_figure(data, style)
 
 
 def _rows_figure(data: RowsData, style: Style) -> Figure:
     with rules(style):
-        columns = _columns(data, style.columns(len(data.columns), LEAST))
+        has_numbers = any(panel.beside for _, panels in data.columns for panel in panels)
+        columns = _columns(data, style.columns(len(data.columns), LEAST_BESIDE if has_numbers else LEAST))
         heights = [[_row(panel) * len(panel.categories) + AXIS for _, panel in panels] for panels in columns]
         figure = empty_figure(style, style.page, max(map(sum, heights)) + 0.5, data.notes)
         outer = figure.add_gridspec(1, len(columns))

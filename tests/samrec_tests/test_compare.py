@@ -169,7 +169,9 @@ def test_the_command_draws_and_prints_json_and_leaves_with_3_when_unsettled(plac
     assert len(payload["scores"]) == 14
     assert all(Path(figure).stat().st_size > 0 for figure in payload["figures"])
     assert {Path(figure).suffix for figure in payload["figures"]} == {".png", ".pdf", ".html"}
-    assert len(payload["figures"]) == 15
+    kinds = {"scores", "curve", "contour", "relief", "spectrum", "sharpness", "training"}  # one run a method: no change
+    assert {Path(figure).stem for figure in payload["figures"]} == kinds
+    assert len(payload["figures"]) == 3 * len(kinds)
     assert Path(payload["tables"]).read_text(encoding="utf-8").startswith("## Runs")
 
 
