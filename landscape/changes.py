@@ -67,14 +67,16 @@ class Change:
         return self.before > 0 and not self.measure.is_drop
 
     @property
+    def shown(self) -> tuple[float, float, float]:
+        """The difference and both ends of its interval, in percent of the baseline where that says something."""
+        factor = 100 / self.before if self.is_relative else 1.0
+        return factor * self.difference, factor * self.low, factor * self.high
+
+    @property
     def told(self) -> str:
-        """The difference with its interval, in percent of the baseline where that says something."""
-        if not self.is_relative:
-            interval = f" [{self.low:+.2g}, {self.high:+.2g}]" if np.isfinite(self.low) else ""
-            return f"{self.difference:+.2g}{interval}"
-        low, high = self.low / self.before, self.high / self.before
-        interval = f" [{low:+.0%}, {high:+.0%}]" if np.isfinite(self.low) else ""
-        return f"{self.difference / self.before:+.0%}{interval}"
+        """What is shown, in words; without an interval where there is none."""
+        numbers = [f"{number:+.0f}%" if self.is_relative else f"{number:+.2g}" for number in self.shown]
+        return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]" if np.isfinite(self.low) else numbers[0]
 
 
 def groups_of(store: Store) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from landscape.sharpness.names import (
     quantity_of,
     radius_of,
     radius_text,
+    sign_of,
 )
 
 COLUMNS = ("measure", "raw", "value", "invariant", "value", "s")
@@ -74,8 +75,7 @@ def _cells(measure: SharpnessMeasure | None) -> tuple[str, str]:
     residual = measure.setting.get("residual")
     if residual is not None:
         error = f" ± {residual:.1g}"
-    sign = "≥ " if is_lower_bound(measure) else "" if is_settled(measure) else "? "
-    return radius_text(measure), f"{sign}{measure.value:.4g}{error}"
+    return radius_text(measure), f"{sign_of(measure)}{measure.value:.4g}{error}"
 
 
 def _remarks(measures: Sequence[SharpnessMeasure]) -> Iterator[str]:

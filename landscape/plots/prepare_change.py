@@ -64,7 +64,7 @@ def prepare_change(store: Store, names: Sequence[str] = (), *, baseline: str | N
 
 def _panel(changes: Mapping[str, Sequence[Change]], relative: bool) -> MarksPanel:
     rows = list(dict.fromkeys(change.measure for own in changes.values() for change in own))
-    values = {other: np.array([_shown(one) for one in own]).reshape(-1, 3) for other, own in changes.items()}
+    values = {other: np.array([one.shown for one in own]).reshape(-1, 3) for other, own in changes.items()}
     scale = _scale(
         "change in % of the baseline" if relative else "change of the drop", np.concatenate([*values.values()])
     )
@@ -82,12 +82,6 @@ def _panel(changes: Mapping[str, Sequence[Change]], relative: bool) -> MarksPane
         (only,) = changes.values()
         beside = tuple((float(-place), _told(one)) for place, one in enumerate(only))
     return MarksPanel("", "", categories, (0.4 - len(rows), 0.6), scale, room_around(scale), tuple(marks), beside)
-
-
-def _shown(change: Change) -> tuple[float, float, float]:
-    """The mean difference and both ends of its interval, in percent of the baseline where that says something."""
-    factor = 100 / change.before if change.is_relative else 1.0
-    return factor * change.difference, factor * change.low, factor * change.high
 
 
 def _scale(name: str, values: Floats) -> Scale:
@@ -108,7 +102,7 @@ def _row(measure: Measured) -> str:
 
 def _told(change: Change) -> str:
     """The change with its interval, as it stands beside a row."""
-    value, low, high = _shown(change)
+    value, low, high = change.shown
     digits = "+.0f" if change.is_relative else "+.1g"
     told = f"{value:{digits}} [{low:{digits}}, {high:{digits}}]" if np.isfinite(low) else f"{value:{digits}}"
     return told.replace("-", "−")

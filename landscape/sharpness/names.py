@@ -117,6 +117,11 @@ def is_settled(measure: SharpnessMeasure) -> bool:
     return not any(word in measure.note for word in UNSETTLED)
 
 
+def sign_of(measure: SharpnessMeasure) -> str:
+    """What a table has before the value: "≥ " of a lower bound, "? " of one that is not settled."""
+    return "≥ " if is_lower_bound(measure) else "" if is_settled(measure) else "? "
+
+
 def is_plain(measure: SharpnessMeasure) -> bool:
     """Whether the note says no more than how the measure is taken."""
     return is_lower_bound(measure) or measure.note in PLAIN_NOTES

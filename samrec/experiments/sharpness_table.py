@@ -10,7 +10,7 @@ from pathlib import Path
 
 from landscape.changes import Measured, change_over, measured
 from landscape.records import SharpnessMeasure
-from landscape.sharpness.names import is_lower_bound, is_settled
+from landscape.sharpness.names import is_settled, sign_of
 from samrec.errors import RunError
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.table import Section
@@ -78,5 +78,4 @@ def _measure(row: dict[str, str]) -> SharpnessMeasure:
 
 
 def _told(measure: SharpnessMeasure) -> str:
-    sign = "≥ " if is_lower_bound(measure) else "" if is_settled(measure) else "? "
-    return f"{sign}{measure.value:.3g}"
+    return f"{sign_of(measure)}{measure.value:.3g}"
