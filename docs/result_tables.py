@@ -5,7 +5,8 @@
     <!-- end -->                                closes either
 
 `python docs/result_tables.py` builds the tables of every study anew, and then those in the documents. A test builds
-them too and compares; outside of marks it lets a section with some have no decimal number that its tables do not have.
+them too and compares; outside of marks it lets a section with some have no decimal number that its tables do not have,
+and the page of results no table.
 """
 
 import re
@@ -66,8 +67,16 @@ def unproven(text: str, *, every_section: bool) -> Iterator[str]:
         if not (every_section or MARK.search(section)):
             continue
         have = {_plain(number) for match in STUDY.finditer(section) for number in NUMBER.findall(match["table"])}
-        outside = CODE.sub("", UNCOVERED.sub("", STUDY.sub("", section)))
-        yield from (number for number in NUMBER.findall(outside) if _plain(number) not in have)
+        yield from (number for number in NUMBER.findall(_outside(section)) if _plain(number) not in have)
+
+
+def stray_tables(text: str) -> list[str]:
+    """Lines of tables outside of marks, whatever their numbers."""
+    return [line for line in _outside(text).splitlines() if line.startswith("|")]
+
+
+def _outside(text: str) -> str:
+    return CODE.sub("", UNCOVERED.sub("", STUDY.sub("", text)))
 
 
 def _plain(number: str) -> str:

@@ -47,6 +47,12 @@ def test_the_tables_of_a_document_are_what_the_studies_give(document):
     assert list(results.unproven(text, every_section=document.name == "results.md")) == []
 
 
+def test_the_page_of_results_has_no_table_but_those_of_studies():
+    assert results.stray_tables(results.DOCUMENTS[1].read_text(encoding="utf-8")) == []
+    assert results.stray_tables(PAGE) == []
+    assert results.stray_tables(PAGE.replace("## Two\n", "## Two\n\n| 7 |\n")) == ["| 7 |"]
+
+
 def test_a_number_that_no_study_has_is_found():
     assert list(results.unproven(PAGE, every_section=True)) == []
     more = PAGE.replace("at rho 5", "at rho 5, .0789").replace("## Two\n", "## Two\n\n| 7.5 |\n\n.0123\n")
