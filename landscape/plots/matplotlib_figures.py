@@ -187,15 +187,15 @@ def relief(data: SurfacesData, *, style: Style = PAPER) -> Figure:
         rows = math.ceil(len(data.panels) / columns)
         width = style.width(len(data.panels))
         side, above = (width - 0.85) / columns, 0.0375 * style.size  # inches of a panel, and of the titles above it
+        below = 0.2 * (side < SURFACE)  # of labels that reach below a small panel
         text = style.wrapped(data.notes, width)
         foot = 0.12 + 0.15 * (text.count("\n") + 1) if text else 0.05
-        foot += 0.2 * (side < SURFACE)  # labels reach below a small panel
-        height = rows * (side + above) + foot
+        height = rows * (side + above + below) + foot
         figure = PaperFigure(figsize=(width, height))
         figure.style = style
         for index, panel in enumerate(data.panels):
             row, column = divmod(index, columns)
-            bottom = foot + (rows - 1 - row) * (side + above)
+            bottom = foot + below + (rows - 1 - row) * (side + above + below)
             box = (column * side / width, bottom / height, side / width, side / height)
             axes = figure.add_axes(box, projection="3d")
             assert isinstance(axes, Axes3D)

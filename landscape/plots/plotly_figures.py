@@ -220,7 +220,7 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
                 textposition="top center",
                 name=marks.label,
                 legendgroup=marks.label,
-                showlegend=index == 0,
+                showlegend=index == 0 and upright,  # rows have their names beside them
                 text=marks.texts,
                 hoverinfo="text",
                 **{"error_y" if upright else "error_x": bars},
@@ -240,6 +240,8 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
         values = {**axis_of(panel.scale), "range": list(panel.value_range)}
         figure.update_xaxes(**(names if upright else values), **place)
         figure.update_yaxes(**(values if upright else names), **place)
+        if not upright and index % columns:
+            figure.update_yaxes(showticklabels=False, **place)
     return finished(figure, data.notes, style, width=140 + 400 * columns, height=360 * rows + 60)
 
 

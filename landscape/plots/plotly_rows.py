@@ -25,7 +25,7 @@ def _rows_figure(data: RowsData, style: Style) -> go.Figure:
     number = 0
     for place, (heading, panels) in enumerate(data.columns):
         left = (place + 0.42) / len(data.columns)  # the labels of the rows stand in what is left of it
-        right = (place + 0.92) / len(data.columns)
+        right = (place + (0.78 if any(panel.beside for panel in panels) else 0.92)) / len(data.columns)
         top = 1.0
         figure.add_annotation(
             text=f"<b>{heading}</b>",
@@ -47,7 +47,7 @@ def _rows_figure(data: RowsData, style: Style) -> go.Figure:
                     mode="markers",
                     name=marks.label,
                     legendgroup=marks.label,
-                    showlegend=number == 1,
+                    showlegend=number == 1 and len(data.labels) > 1,
                     text=marks.texts,
                     hoverinfo="text",
                     error_x={"type": "data", "array": marks.high - marks.value, "arrayminus": marks.value - marks.low},

@@ -26,9 +26,7 @@ def marks_cards(data: MarksData, kind: str, titles: Sequence[str] = ()) -> tuple
     for title, panel in zip(titles or [panel.title for panel in data.panels], data.panels, strict=True):
         figure = draw(replace(data, panels=(panel,), notes=()))
         height = AROUND + ROWS[kind] * len(panel.categories) if kind in ROWS else 0
-        if kind == "spectrum":  # a row a checkpoint, by its name
-            figure.update_layout(showlegend=False)
-        elif height:
+        if height and kind != "spectrum":  # whose rows are the checkpoints
             height += LEGEND * math.ceil(len(data.labels) / 2)
         cards.append(Card(title or panel.scale.label, kind, figure, height=height))
     return tuple(cards)
@@ -53,7 +51,6 @@ def row_cards(data: RowsData, kind: str) -> tuple[Card, ...]:
         for note in beside:
             note.x = ROW_WIDTH
         figure.layout.annotations = beside
-        figure.update_layout(showlegend=len(data.labels) > 1)
         figure.update_xaxes(domain=[0, ROW_WIDTH if beside else 1])
         if len(panels) == 1:
             figure.update_yaxes(domain=[0, 1])

@@ -188,7 +188,7 @@
       const answer = await fetch("version", { cache: "no-store" });
       if (!answer.ok) throw new Error(await answer.text());
       if (await answer.text() !== root.dataset.live) await refresh();
-      line.textContent = "Live: this page follows the store; looked at " + new Date().toLocaleTimeString() + ".";
+      line.textContent = "Live: this page follows what is computed; looked at " + new Date().toLocaleTimeString() + ".";
     } catch (error) {
       line.textContent = "Not live: " + error.message;
     }
