@@ -1,19 +1,21 @@
 """What surfaces cost: Chebyshev beside exact, exact beside other tools, and memory: `python benchmarks/surfaces.py`.
 
 Prints a Markdown table and exits with 1 if a bar is missed. This process's own time at one thread, so that a busy
-machine does no harm. The Chebyshev section measures every point of 51 x 51 exactly too: minutes, or more where others
-work. Peers come with the extra `[benchmark]`; one that is not installed is said to be missing.
+machine does no harm; with `--clock wall --threads 2 --workers 2` two cores each in its own best way, ours a process of
+one thread a core, on an idle machine. The Chebyshev section measures every point of 51 x 51 exactly too: minutes, or
+more where others work. Peers come with the extra `[benchmark]`; one that is not installed is said to be missing.
 """
 
 import argparse
 import importlib
 import importlib.util
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ from timing import Table, side_by_side
 from torch import Tensor, nn
 
 from landscape.curvature.ends import eigenpairs_of
+from landscape.executors.here import Pool
 from landscape.grid import Grid, parse_axis
 from landscape.memory import peak_memory_mib
 from landscape.objective import ModelObjective, loss_at
+from landscape.surface.evaluate import SurfaceTask
 from landscape.surface.from_nodes import compute_chebyshev_surface
 from landscape.surface.resume import compute_surface, surface_task
 from samrec.objective import load, parse_where
@@ -44,6 +48,8 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=9, help="of a plane of each tool: a square number")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="of the directions, for Chebyshev surfaces")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes of ours beside other tools; 0: this one")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="of points beside other tools")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=SECTIONS, nargs="*", default=list(SECTIONS))
     parser.add_argument("--memory-alone", choices=("line", "eigenpair"), help=argparse.SUPPRESS)
@@ -51,6 +57,8 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     if options.memory_alone:
         return memory_alone(options.memory_alone)
+    if options.workers and options.clock == "cpu":
+        parser.error("--workers needs --clock wall: processor time is this process's own")
     print(f"torch {torch.__version__}, {options.threads} threads\n")
     table = Table()
     table.head()
@@ -99,19 +107,31 @@ def peers(table: Table, options: argparse.Namespace) -> None:
     padded = PaddedS3Rec(Run(parse_where(options.run)[0]).load_model("best").eval(), objective.chunks)
     off = abs(padded().item() - loss_at(objective, objective.weights).value)
     table.at_most("padded model of the S3-Rec design: loss off by", off, 1e-6, "")
-    measure = surface_task(objective, SPAN).open()
-    runs = {"ours": lambda: [measure((0.1 * k, -0.1 * k)) for k in range(options.points)]}
+    task, places = surface_task(objective, SPAN), [(0.1 * k, -0.1 * k) for k in range(options.points)]
+    runs: dict[str, Callable[[], object]] = {}
+    if not options.workers:
+        measure = task.open()
+        runs["ours"] = lambda: [measure(place) for place in places]
     for name, make in (("loss-landscapes", loss_landscapes_points), ("landscaper", landscaper_points)):
         try:
             runs[name] = make(padded, round(options.points**0.5))
         except ImportError as missing:
             table.row(f"exact point, {name}", f"not measured: {missing}")
-    seconds = side_by_side(runs, repeats=options.repeats, clock=time.process_time)
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    seconds = side_by_side(runs, repeats=options.repeats, clock=clock)
+    if options.workers:
+        seconds["ours"] = statistics.median(pooled(task, places, options.workers) for _ in range(options.repeats))
     for name, value in seconds.items():
         if name != "ours":
             ratio, own = value / seconds["ours"], seconds["ours"] / options.points
             told = f"{value / options.points:.3g} s and {own:.3g} s a point"
             table.row(f"exact point, {name} / ours", f"{ratio:.1f} ({told})", "at least 15", ratio >= 15)
+
+
+def pooled(task: SurfaceTask, places: Sequence[tuple[float, float]], workers: int) -> float:
+    """Seconds on the clock for as many points as there are places, once all workers are at work."""
+    ends = [time.perf_counter() for _ in Pool(workers).run(task, [*places, *places])]
+    return (ends[-1] - ends[workers]) / (len(ends) - 1 - workers) * len(places)
 
 
 def loss_landscapes_points(padded: PaddedS3Rec, side: int) -> Callable[[], object]:
