@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.records import Table
 from samrec.experiments.choice import choice_section
+from samrec.experiments.published import published_section
 from samrec.experiments.table import SHOWN, Section
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
@@ -21,6 +22,8 @@ def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -
     sections = [runs_section(tables["runs"])]
     if "summary" in tables:
         sections.append(scores_section(tables["summary"], tables["runs"]))
+    if "published" in tables:
+        sections.append(published_section(tables["published"]))
     if "choice" in tables:
         sections.append(choice_section(tables["choice"]))
     if "differences" in tables:

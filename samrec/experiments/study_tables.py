@@ -20,6 +20,7 @@ from samrec.evaluation.paired import SEEDS_LEVEL, bootstrap_interval, paired_see
 from samrec.experiments.cells import Cell
 from samrec.experiments.choice import choice_table
 from samrec.experiments.corrections import benjamini_hochberg, holm
+from samrec.experiments.published import published_table
 from samrec.experiments.rank_correlation import rank_correlation
 from samrec.experiments.study_values import StudiedRun, StudyValues
 
@@ -42,6 +43,7 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         budgets_table(values),
         relations_table(values),
         *([choice] if (choice := choice_table(values)) else []),
+        *([published] if (published := published_table(values)) else []),
     ]
     return {table.name: table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))}
 
