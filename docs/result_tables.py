@@ -11,8 +11,10 @@ and the page of results no table.
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+from landscape.records import Table
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import open_study
 from samrec.experiments.table import Section, markdown
@@ -33,9 +35,16 @@ def studies() -> list[Path]:
     return sorted(path.parent for path in STUDIES.glob("*/study.json"))
 
 
-def contents_of(study: Path) -> dict[str, str]:
-    """The files of a study's tables, by name, as its folder gives them now."""
+@cache
+def laid_out_once(study: Path) -> tuple[list[Section], dict[str, Table]]:
+    """Sections and plain tables of a study; bootstraps over all its users take seconds."""
     _, sections, tables = laid_out(open_study(study))
+    return sections, tables
+
+
+def contents_of(study: Path) -> dict[str, str]:
+    """The files of a study's tables, by name, as its folder gives them."""
+    sections, tables = laid_out_once(study)
     return table_contents("study", tables, sections)
 
 
@@ -46,7 +55,7 @@ def built(text: str) -> str:
     def table(match: re.Match[str]) -> str:
         study, title = match["study"], match["title"]
         if study not in known:
-            known[study] = {section.title: section for section in laid_out(open_study(STUDIES / study))[1]}
+            known[study] = {section.title: section for section in laid_out_once(STUDIES / study)[0]}
         if title not in known[study]:
             raise ValueError(f"expected a table of {study} out of {', '.join(known[study])}, got {title!r}")
         (_, _, body) = markdown([known[study][title]]).partition("\n\n")
@@ -86,7 +95,7 @@ def _plain(number: str) -> str:
 def main() -> None:
     """Write them all anew."""
     for study in studies():
-        _, sections, tables = laid_out(open_study(study))
+        sections, tables = laid_out_once(study)
         write_tables(study / "tables", "study", tables, sections)
     for document in DOCUMENTS:
         document.write_text(built(document.read_text(encoding="utf-8")), encoding="utf-8")
