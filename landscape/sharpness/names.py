@@ -6,7 +6,7 @@ scale-invariant ones never do, for a raw value says as much of ||w|| as of the l
 
 from dataclasses import dataclass
 
-from landscape.records import SharpnessMeasure
+from landscape.sharpness.measure import SharpnessMeasure
 
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
 SILENT = (  # settings that do not make another measure, or only for who computes it
