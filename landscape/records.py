@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from landscape.display import Display, Shown, SortableTable
 from landscape.sharpness.measure import Scalars as Scalars
 from landscape.sharpness.measure import SharpnessMeasure as SharpnessMeasure
-from landscape.sharpness.names import family_of, is_invariant, radius_text
+from landscape.sharpness.names import eigenvalue_name, family_of, is_invariant, radius_text
 
 # Settings of a target that were left alone: one that is missing and one at its value here are the same.
 UNSET: Mapping[str, Any] = {
@@ -206,7 +206,7 @@ class Eigenpairs(Shown):
     def _display(self) -> Display:
         facts = {"checkpoint": self.checkpoint, "loss": self.loss, "by": self.method}
         facts |= {"block": self.settings.get("block"), "products": int(self.products.max(initial=0))}
-        labels = [label.replace("lambda", "λ") for label in self.labels]
+        labels = map(eigenvalue_name, self.labels)
         columns = (labels, self.values.tolist(), self.residuals.tolist(), self.converged.tolist())
         table = SortableTable("", ("", "value", "residual", "settled"), tuple(zip(*columns, strict=True)))
         note = "An eigenvalue lies within the residual of each value."

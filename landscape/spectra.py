@@ -153,6 +153,6 @@ class Subsets(Shown):
     def _display(self) -> Display:
         columns = (self.users, self.seeds, self.losses, *self.values.T, *self.residuals.T)
         rows = tuple(zip(*(column.tolist() for column in columns), strict=True))
-        shown = ("users", "seed", "loss", "λ_max", "λ_min", "residual of λ_max", "of λ_min")
+        shown = ("users", "seed", "loss", "λmax", "λmin", "residual of λmax", "of λmin")
         facts = {"checkpoint": self.checkpoint, "draws": len(rows), "settled": bool(self.converged.all())}
         return Display("Subsets", self.name, facts, (SortableTable("", shown, rows),))

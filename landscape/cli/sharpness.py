@@ -11,7 +11,7 @@ from landscape.cli import options
 from landscape.cli.measuring import numbers, opened
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.cli.sharpness_cost import say_cost
-from landscape.sharpness.names import family_of, is_settled, radius_text
+from landscape.sharpness.names import is_settled, measure_name
 
 
 def sharpness(
@@ -157,7 +157,7 @@ def sharpness(
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
     asked = {name for step in planned for name, _ in step.expected}
     open_ones = [
-        f"{report.name}: {f'{family_of(measure)} {radius_text(measure)}'.strip()}: {measure.note}"
+        f"{report.name}: {measure_name(measure)}: {measure.note}"
         for report in reports
         for measure in report.measures
         if measure.measure in asked and not is_settled(measure)
