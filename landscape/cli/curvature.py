@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def curvature(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     method: Annotated[str, typer.Option(help="lanczos, power or lobpcg.")] = "lanczos",
     top: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the upper end.")] = 1,
     bottom: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the lower end.")] = 1,

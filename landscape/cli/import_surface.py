@@ -12,7 +12,7 @@ from landscape.cli.running import emit
 
 def import_surface(
     file: Annotated[Path, typer.Argument(help="A surface of loss-landscape (.h5), or a .csv with alpha, beta, loss.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    store: options.Store,
     name: Annotated[str, typer.Option(help="Name in the store, of the surface and of what it stands on.")],
     series: Annotated[str, typer.Option(help="Of a loss-landscape file: train, test, ...")] = "train",
     as_json: options.AsJson = False,

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,8 +20,8 @@ USERS = 2048  # as many as fit, where nothing else is asked for
 
 
 def ratio_map(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
+    targets: options.Targets,
+    store: options.StoreToGoOn,
     x: Annotated[str, typer.Option(help="start:stop:points along the first direction.")] = "-1:1:11",
     y: Annotated[str, typer.Option(help="start:stop:points along the second.")] = "-1:1:11",
     directions: Annotated[str, typer.Option(help="filter (normalised) or raw.")] = "filter",
@@ -40,7 +39,7 @@ def ratio_map(
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions, the start and what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; CHECKPOINT-ratio by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
+    workers: options.Workers = None,
     threads: options.ThreadsHere = None,
     device: options.Device = "auto",
     dry_run: options.DryRun = False,

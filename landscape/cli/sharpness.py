@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +14,8 @@ from landscape.sharpness.names import is_settled, measure_name
 
 
 def sharpness(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     measures: Annotated[
         str,
         typer.Option(

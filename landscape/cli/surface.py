@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def surface(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
+    targets: options.Targets,
+    store: options.StoreToGoOn,
     x: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +86,7 @@ def surface(
             help="Points at a time: a number, or auto if that is measured to be faster; off in the last bits."
         ),
     ] = "1",
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
+    workers: options.Workers = None,
     threads: options.ThreadsHere = None,
     device: options.Device = "auto",
     dry_run: options.DryRun = False,
