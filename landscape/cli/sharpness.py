@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from typing import Annotated, Any
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from landscape.cli.measuring import numbers, opened
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from landscape.cli.sharpness_cost import say_cost
 from landscape.sharpness.names import is_settled, measure_name
+
+if TYPE_CHECKING:
+    from landscape.records import SharpnessReport
 
 
 def sharpness(
@@ -154,29 +158,27 @@ def sharpness(
         place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
         command = " ".join(["landscape", *sys.argv[1:]])
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
-    asked = {name for step in planned for name, _ in step.expected}
-    open_ones = [
+    from landscape.cli.sharpness_table import tables
+
+    unsettled = _unsettled(reports, {name for step in planned for name, _ in step.expected})
+    payload = {"store": str(store), "converged": not unsettled, "sharpness": [_as_json(report) for report in reports]}
+    emit(as_json, payload, None if as_json else tables(reports))
+    if unsettled:
+        if not as_json:
+            typer.echo("\n".join(unsettled))
+        raise typer.Exit(DID_NOT_SETTLE)
+
+
+def _unsettled(reports: "Sequence[SharpnessReport]", asked: Container[str]) -> list[str]:
+    """A line a measure that was asked for and did not come to rest."""
+    return [
         f"{report.name}: {measure_name(measure)}: {measure.note}"
         for report in reports
         for measure in report.measures
         if measure.measure in asked and not is_settled(measure)
     ]
-    payload = {
-        "store": str(store),
-        "converged": not open_ones,
-        "sharpness": [
-            {
-                "name": report.name,
-                "checkpoint": report.checkpoint,
-                "measures": [dataclasses.asdict(measure) for measure in report.measures],
-            }
-            for report in reports
-        ],
-    }
-    from landscape.cli.sharpness_table import tables
 
-    emit(as_json, payload, None if as_json else tables(reports))
-    if open_ones:
-        if not as_json:
-            typer.echo("\n".join(open_ones))
-        raise typer.Exit(DID_NOT_SETTLE)
+
+def _as_json(report: "SharpnessReport") -> dict[str, Any]:
+    measures = [dataclasses.asdict(measure) for measure in report.measures]
+    return {"name": report.name, "checkpoint": report.checkpoint, "measures": measures}
