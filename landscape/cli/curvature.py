@@ -1,7 +1,6 @@
 """`landscape curvature`: both ends of the Hessian's spectrum of one or several checkpoints, into the store."""
 
 import re
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def curvature(
                 start=_fitting(start, objective, block),
                 confirm=confirm,
                 centre=centre,
-                command=" ".join(["landscape", *sys.argv[1:]]),
+                command=command_line(),
                 **ends,
             )
             writer.add_checkpoint(described, replacing=[("curvature", record)] if replace else ())

@@ -7,8 +7,8 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import opened
-from landscape.cli.running import LARGEST_SEED, emit
-from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
+from landscape.cli.running import LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import going_on, record_name, say_cost, with_error
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:

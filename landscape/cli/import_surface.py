@@ -1,13 +1,12 @@
 """`landscape import`: a surface that another program measured, into a store."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from landscape.cli import options
-from landscape.cli.running import emit
+from landscape.cli.running import command_line, emit
 
 
 def import_surface(
@@ -29,7 +28,7 @@ def import_surface(
 
     if not file.is_file():
         raise InvalidArgument(f"expected a file to import, got {file}")
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     if file.suffix.lower() == ".csv":
         found = read_surface_csv(file, name=name, command=command)
     elif looks_like_one(file):

@@ -1,6 +1,5 @@
 """`landscape ratio-map`: |lambda_min / lambda_max| of the Hessian over a plane, into the store."""
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.errors import InvalidArgument, LandscapeError
 from landscape.grid import Grid, parse_axis
 
@@ -78,7 +77,7 @@ def ratio_map(
             max_products=max_products,
             solver_seed=seed,
             executor=executor,
-            command=" ".join(["landscape", *sys.argv[1:]]),
+            command=command_line(),
             **asked,
         )
         for checkpoint, _, objective in _opened(targets, shared)

@@ -1,7 +1,6 @@
 """`landscape sharpness`: how much the loss rises around one or several checkpoints, into the store."""
 
 import dataclasses
-import sys
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import numbers, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.cli.sharpness_cost import say_cost
 from landscape.sharpness.names import is_settled, measure_name
 
@@ -156,7 +155,7 @@ def sharpness(
     for checkpoint, record, objective in objectives:
         possible = possible_steps(objective, planned) if "all" in wanted else planned
         place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
-        command = " ".join(["landscape", *sys.argv[1:]])
+        command = command_line()
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
     from landscape.cli.sharpness_table import tables
 

@@ -8,8 +8,8 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import name_of, numbers, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
-from landscape.cli.spectra import command_line, going_on, say_cost
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import going_on, say_cost
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:

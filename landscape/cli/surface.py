@@ -1,6 +1,5 @@
 """`landscape surface`: the loss on a line or a plane through one or several checkpoints, into the store."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.planes import Wanted, plane_and_grid
-from landscape.cli.running import LARGEST_SEED, emit, one_of, plain
+from landscape.cli.running import LARGEST_SEED, command_line, emit, one_of, plain
 from landscape.errors import InvalidArgument
 from landscape.grid import Grid, is_auto
 
@@ -133,7 +132,7 @@ def surface(
     if chebyshev:
         measure = partial(compute_chebyshev_surface, tolerance=TOLERANCE if tolerance is None else tolerance)
     surfaces = []
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     for target, (checkpoint, _, objective) in zip(targets, objectives, strict=True):
         called = name or f"{checkpoint}{_of_directions(wanted)}-{wanted.dimensions}d{'-chebyshev' if chebyshev else ''}"
         plane, grid = plane_and_grid(

@@ -1,6 +1,5 @@
 """`landscape trajectory`: a training's path in its principal plane, and the loss on that plane, into the store."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
 from landscape.cli.planes import PLANE_POINTS, Wanted, bounds_of_path, stored_trajectory
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import LARGEST_SEED, command_line, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -61,7 +60,7 @@ def trajectory(
     if dry_run:
         _say_cost(objective, targets, wanted.grid().size if surface else 0, workers or 1, as_json)
         return
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     path = stored_trajectory(store, objective, targets, name=called, checkpoint=checkpoint, command=command)
     summary = _summary(path)
     if surface:

@@ -76,7 +76,11 @@ def smoothed_loss(
 def rises_under_noise(
     objective: Objective, stretch: Vector, sigmas: Sequence[float], centre: LossValue, *, pairs: int, seed: int
 ) -> list[list[float]]:
-    """For each sigma the rise of each antithetic pair, its two ends averaged. Two losses a pair and sigma."""
+    """For each sigma the rise of each antithetic pair, its two ends averaged. Two losses a pair and sigma.
+
+    Raises:
+        InvalidArgument: fewer than two pairs, or a sigma that is negative or not finite.
+    """
     if pairs < 2:
         raise InvalidArgument(f"expected at least 2 antithetic pairs, for a standard error, got {pairs}")
     check_radii(tuple(sigmas), "sigma")

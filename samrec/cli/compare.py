@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from samrec.cli.options import Device, Json, Threads
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compare(
         cost = cost_of_comparison(runs, options)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
-    command = " ".join(["samrec", *sys.argv[1:]])
+    command = command_line("samrec")
     show(compare_runs(runs, out, options, command=command), as_json=as_json)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED
+from landscape.cli.running import LARGEST_SEED, command_line
 from samrec.cli.options import Json
 
 RHO = 0.1
@@ -54,5 +54,5 @@ def demo(
         max_products=200,
         sharpness_pairs=3,
     )
-    command = " ".join(["samrec", *sys.argv[1:]])
+    command = command_line("samrec")
     show(compare_runs(folders, out / "study.h5", options, command=command), as_json=as_json)
