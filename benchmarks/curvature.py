@@ -54,8 +54,7 @@ def main() -> int:
     table.head()
     for name in options.only:
         SECTIONS[name](table, options)
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return table.verdict()
 
 
 def products(table: Table, options: argparse.Namespace) -> None:

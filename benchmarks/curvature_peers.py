@@ -56,8 +56,7 @@ def main() -> int:
     table.head()
     with tempfile.TemporaryDirectory() as folder:
         compare(table, options, Path(folder))
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return table.verdict()
 
 
 def compare(table: Table, options: argparse.Namespace, folder: Path) -> None:

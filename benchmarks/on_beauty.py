@@ -38,8 +38,7 @@ def verdict(sections: Mapping[str, Section], options: argparse.Namespace) -> int
     interactions = open_data(options.data)
     for name in options.only:
         sections[name](table, interactions, options)
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return table.verdict()
 
 
 def new_trainer(folder: Path, interactions: Interactions, data: str, **changes: object) -> Trainer:

@@ -71,8 +71,7 @@ def main() -> int:
     told = f"SASRec {seconds['SASRec']:.2f} s, ratio {epoch / seconds['SASRec']:.1f}; {steps} of {whole} steps"
     table.at_most("pre-training epoch", epoch, SECONDS, " s", told)
     table.at_most("pre-training with SAM / without", seconds["with SAM"] / seconds["pre-training"], 2.1, "")
-    print(f"\n{'missed: ' + ', '.join(table.failed) if table.failed else 'every bar is met'}")
-    return 1 if table.failed else 0
+    return table.verdict()
 
 
 if __name__ == "__main__":

@@ -41,3 +41,8 @@ class Table:
         """A row whose bar is an upper limit."""
         shown = f"{value:.3g}{unit}"
         self.row(what, f"{shown} ({measured})" if measured else shown, f"at most {bar:g}{unit}", value <= bar)
+
+    def verdict(self) -> int:
+        """Say which bars were missed; 1 if any was, 0 otherwise."""
+        print(f"\n{'missed: ' + ', '.join(self.failed) if self.failed else 'every bar is met'}")
+        return 1 if self.failed else 0

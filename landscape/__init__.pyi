@@ -52,7 +52,6 @@ from .records import Eigenpairs as Eigenpairs
 from .records import Mark as Mark
 from .records import Plane as Plane
 from .records import Provenance as Provenance
-from .records import SharpnessMeasure as SharpnessMeasure
 from .records import SharpnessReport as SharpnessReport
 from .records import Status as Status
 from .records import Surface as Surface
@@ -67,6 +66,7 @@ from .sharpness.flatness import pac_bayes_flatness as pac_bayes_flatness
 from .sharpness.keskar import keskar_sharpness as keskar_sharpness
 from .sharpness.llc import local_learning_coefficient as local_learning_coefficient
 from .sharpness.m_sharpness import m_sharpness as m_sharpness
+from .sharpness.measure import SharpnessMeasure as SharpnessMeasure
 from .sharpness.metric_sharpness import average_metric_drop as average_metric_drop
 from .sharpness.metric_sharpness import sam_metric_drop as sam_metric_drop
 from .sharpness.metric_worst_case import keskar_metric_drop as keskar_metric_drop

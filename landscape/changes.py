@@ -13,7 +13,7 @@ import numpy as np
 from landscape.errors import InvalidArgument
 from landscape.estimates import mean_and_error
 from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport
-from landscape.sharpness.names import family_of, is_invariant, is_settled, radius_text
+from landscape.sharpness.names import is_invariant, is_settled, measure_name
 from landscape.sharpness.spectral import ends_of, from_trace
 from landscape.spectra import Trace
 from landscape.store import Store
@@ -25,6 +25,7 @@ NO_SHARPNESS = (  # the inverse of another measure, a shape, and how far from co
     "lambda_ratio",
     "lambda_min",
 )
+NO_SETTINGS = ("group", "seed")  # of a checkpoint's configuration: whose it is, not how it was trained
 LATE = "~"  # sorts behind every date
 
 
@@ -95,8 +96,8 @@ def group_of(store: Store, checkpoint: str) -> str:
 def baseline_of(store: Store, baseline: str | None = None) -> str:
     """The group that others are compared with: this one, or that of the table of differences, or the plainest.
 
-    The plainest is the one whose configuration says `rho` 0, trained without ascents; of several such groups, or where
-    none says so, the one measured first.
+    The plainest has the most of those settings said to be off (0, False, null) that differ between checkpoints, as
+    plain training has beside training with one more term or step; of equals, the one measured first.
 
     Raises:
         InvalidArgument: no group of this name.
@@ -113,10 +114,16 @@ def _plainest(store: Store, groups: Mapping[str, Sequence[str]]) -> str:
     created: dict[str, str] = {}  # of each checkpoint's first record; ISO 8601 in UTC sorts as text
     for record, _ in _reported(store):
         created[record.checkpoint] = min(created.get(record.checkpoint, LATE), record.provenance.created or LATE)
+    configs = {name: store.checkpoint(name).config for names in groups.values() for name in names}
+    differing = [
+        key
+        for key in dict.fromkeys(key for config in configs.values() for key in config)
+        if key not in NO_SETTINGS and len({repr(config.get(key)) for config in configs.values()}) > 1
+    ]
 
-    def order(group: str) -> tuple[bool, str]:
-        with_ascents = any(store.checkpoint(name).config.get("rho") != 0 for name in groups[group])
-        return with_ascents, min(created.get(name, LATE) for name in groups[group])
+    def order(group: str) -> tuple[int, str]:
+        on = [key for key in differing if any(configs[name].get(key, True) for name in groups[group])]
+        return len(on), min(created.get(name, LATE) for name in groups[group])
 
     return min(groups, key=order, default="")
 
@@ -148,8 +155,7 @@ def change_over(measure: Measured, pairs: Sequence[tuple[float, float]]) -> Chan
 
 def measured(measure: SharpnessMeasure) -> Measured:
     """A measure of a sharpness report."""
-    name = f"{family_of(measure)} {radius_text(measure)}".strip()
-    return Measured(name, is_invariant(measure), measure.setting.get("metric") is not None)
+    return Measured(measure_name(measure), is_invariant(measure), measure.setting.get("metric") is not None)
 
 
 def _values(store: Store) -> dict[Measured, dict[str, float]]:

@@ -1,10 +1,12 @@
 """What a notebook shows of a result: a line and a small table; and the one place where tables become HTML.
 
-`Shown` is a base of records: `repr` is the line, a notebook gets the table. Colours and fonts are the notebook's own,
-so that a light and a dark one can be read; every name is escaped. Takes jinja2 alone, loaded when asked for.
+`Shown` is a base of whatever says what it is in `_display`: `repr` is the line, a notebook gets the table. Colours and
+fonts are the notebook's own, so that a light and a dark one can be read; every name is escaped. Takes jinja2 alone,
+loaded when asked for.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -63,10 +65,9 @@ class Shown:
 
     __slots__ = ()
 
+    @abstractmethod
     def _display(self) -> Display:
-        from landscape.display_records import display_of
-
-        return display_of(self)
+        """What is shown."""
 
     def __repr__(self) -> str:
         return self._display().line

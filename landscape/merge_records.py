@@ -36,7 +36,11 @@ def same(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def join_checkpoints(path: Path, held: Any, came: Any, name: str) -> None:
-    """Metrics and settings of both, into the group held; equal weights, and no name with two values."""
+    """Metrics and settings of both, into the group held; equal weights, and no name with two values.
+
+    Raises:
+        StoreMismatch: other weights, or a name with two values.
+    """
     if held.attrs["hash"] != came.attrs["hash"]:
         raise StoreMismatch(
             f"expected the weights {held.attrs['hash'][:12]} as checkpoint {name!r}, got {came.attrs['hash'][:12]} in "
@@ -51,6 +55,9 @@ def joined_reports(path: Path, what: str, held: SharpnessReport, came: Sharpness
     """The measures of both reports; one that both hold must have one value and error, whatever it took.
 
     Of a spectrum, whose numbers have one truth however they are found, the better known one stays.
+
+    Raises:
+        StoreMismatch: a number that both hold differs.
     """
     there = {identity_of(measure): measure for measure in held.measures}
     for measure in came.measures:
@@ -73,7 +80,11 @@ def joined_reports(path: Path, what: str, held: SharpnessReport, came: Sharpness
 
 
 def joined_eigenpairs(path: Path, what: str, held: Eigenpairs, came: Eigenpairs) -> Eigenpairs:
-    """The same pairs, found in the same way; where the eigenvectors live from the one that says so."""
+    """The same pairs, found in the same way; where the eigenvectors live from the one that says so.
+
+    Raises:
+        StoreMismatch: other methods, labels, numbers or places of the eigenvectors.
+    """
     if held.method != came.method:
         raise StoreMismatch(f"expected {what} by {held.method}, got {came.method} in {path}: rename or remove one")
     check_settings(path, what, refusals.settings_of(held), refusals.settings_of(came))
@@ -97,7 +108,11 @@ def joined_eigenpairs(path: Path, what: str, held: Eigenpairs, came: Eigenpairs)
 
 
 def joined_probes(path: Path, what: str, held: Probed, came: Probed) -> Probed:
-    """The record with more probes of two whose common ones are equal."""
+    """The record with more probes of two whose common ones are equal.
+
+    Raises:
+        StoreMismatch: other rows, or other numbers of the probes that both hold.
+    """
     check_settings(path, what, held.settings, came.settings)
     if isinstance(held, Trace) and isinstance(came, Trace):
         rows = [list(zip(t.quantities, t.blocks, t.coordinates, t.sizes.tolist(), strict=True)) for t in (held, came)]
@@ -120,7 +135,11 @@ def joined_probes(path: Path, what: str, held: Probed, came: Probed) -> Probed:
 
 
 def joined_subsets(path: Path, what: str, held: Subsets, came: Subsets) -> Subsets:
-    """The draws of both, in the order of users and seeds; a draw that both hold must have equal numbers."""
+    """The draws of both, in the order of users and seeds; a draw that both hold must have equal numbers.
+
+    Raises:
+        StoreMismatch: other numbers of a draw that both hold.
+    """
     check_settings(path, what, held.settings, came.settings)
     there = {draw: row for row, draw in enumerate(_draws(held))}
     new = []
@@ -219,7 +238,11 @@ class JoinedSurface:
 
 
 def check_settings(path: Path, what: str, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:
-    """Refuse a record made with other settings, and say which."""
+    """Refuse a record made with other settings, and say which.
+
+    Raises:
+        StoreMismatch: a setting differs.
+    """
     if dict(held) == dict(came):
         return
     differing = [key for key in sorted({*held, *came}) if held.get(key) != came.get(key)]

@@ -1,6 +1,7 @@
 """What a measurement leaves behind: frozen records of plain NumPy values, handed from computing to store to plots.
 
-No record knows how it was computed or how it is drawn. NaN and infinity are values like any other; whether a point has
+No record knows how it was computed or how it is drawn; each says in brief what it is of, how far it is, and its numbers
+with their errors, for a prompt or a notebook. NaN and infinity are values like any other; whether a point has
 been measured at all is said by `status` alone.
 """
 
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.display import Shown
-
-Scalars = Mapping[str, float | int | str | bool | None]
+from landscape.display import Display, Shown, SortableTable
+from landscape.sharpness.measure import Scalars as Scalars
+from landscape.sharpness.measure import SharpnessMeasure as SharpnessMeasure
+from landscape.sharpness.names import eigenvalue_name, family_of, is_invariant, radius_text
 
 # Settings of a target that were left alone: one that is missing and one at its value here are the same.
 UNSET: Mapping[str, Any] = {
@@ -57,6 +59,10 @@ class Checkpoint(Shown):
     metrics: Mapping[str, float] = field(default_factory=dict)  # a surface keeps those of its own data as `centre`
     config: Mapping[str, Any] = field(default_factory=dict)
     loss: float | None = None  # of the objective measured last; in stores from before records kept their own
+
+    def _display(self) -> Display:
+        facts = {"parameters": self.parameters, "‖w‖": self.norm, "loss": self.loss, **self.metrics}
+        return Display("Checkpoint", self.name, {**facts, "hash": self.hash[:12]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,31 @@ class Surface(Shown):
         attributes = {"name": self.name, "checkpoint": self.checkpoint, "target": self.provenance.target}
         return xarray.Dataset(arrays, coords=axes, attrs=attributes)
 
+    def _display(self) -> Display:
+        from landscape.plots.caption import approximation_note
+
+        measured = self.status != Status.PENDING
+        directions = self.x.kind if self.y is None else " and ".join(dict.fromkeys((self.x.kind, self.y.kind)))
+        facts = {
+            "checkpoint": self.checkpoint,
+            "points": " × ".join(map(str, self.shape)),
+            "measured": "all" if measured.all() else f"{int(measured.sum()):,} of {measured.size:,}",
+            "directions": f"{directions}, seed {self.x.seed}",
+        }
+        rows = []
+        for name, values in self.values.items():
+            there = values[measured]
+            finite = there[np.isfinite(there)]
+            ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+            rows.append((name.replace("_", " "), self.centre.get(name), *ends, len(there) - len(finite)))
+        columns = ("value", "at the checkpoint", "lowest", "highest", "not finite")
+        tables = [SortableTable("", columns, tuple(rows))]
+        if self.marks:
+            marks = tuple((mark.name, mark.alpha, mark.beta, mark.loss, mark.outside) for mark in self.marks)
+            tables.append(SortableTable("", ("mark", "α", "β", "its own loss", "outside of the plane"), marks))
+        note = approximation_note(self.approximation)
+        return Display("Surface", self.name, facts, tuple(tables), (note,) if note else ())
+
 
 @dataclass(frozen=True, slots=True)
 class BlockMass:
@@ -172,18 +203,14 @@ class Eigenpairs(Shown):
     # bottom, block, confirm, warm_start; empty in such stores
     mass: BlockMass | None = None  # where the eigenvectors live; None in stores from before it was kept
 
-
-@dataclass(frozen=True, slots=True)
-class SharpnessMeasure:
-    """One number of one measure at one setting."""
-
-    measure: str  # "sam", "average_case", ...
-    setting: Scalars  # rho, sigma, draws, adaptive, ...
-    value: float
-    standard_error: float | None  # None where the value is exact for the objective
-    cost: int  # gradients or losses over the whole objective; of spectra Hessian products, shared by what came of them
-    note: str = ""  # "lower bound", "exact for these users", ...
-    seconds: float | None = field(default=None, compare=False)  # spent on it; None where no clock ran
+    def _display(self) -> Display:
+        facts = {"checkpoint": self.checkpoint, "loss": self.loss, "by": self.method}
+        facts |= {"block": self.settings.get("block"), "products": int(self.products.max(initial=0))}
+        labels = map(eigenvalue_name, self.labels)
+        columns = (labels, self.values.tolist(), self.residuals.tolist(), self.converged.tolist())
+        table = SortableTable("", ("", "value", "residual", "settled"), tuple(zip(*columns, strict=True)))
+        note = "An eigenvalue lies within the residual of each value."
+        return Display("Eigenpairs", self.name, facts, (table,), (note,))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -195,6 +222,15 @@ class SharpnessReport(Shown):
     measures: tuple[SharpnessMeasure, ...]
     provenance: Provenance
     loss: float | None = None  # the objective at w; None in stores from before it was kept
+
+    def _display(self) -> Display:
+        rows = tuple(
+            (family_of(m), radius_text(m), "invariant" if is_invariant(m) else "raw", m.value, m.standard_error, m.note)
+            for m in self.measures
+        )
+        columns = ("measure", "radius", "under re-scaling", "value", "standard error", "note")
+        facts = {"checkpoint": self.checkpoint, "loss": self.loss, "numbers": len(rows)}
+        return Display("Sharpness", self.name, facts, (SortableTable("", columns, rows),))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -224,6 +260,14 @@ class Trajectory(Shown):
         away = self.distances > 0
         return np.where(away, self.residuals / np.where(away, self.distances, 1.0), 0.0)
 
+    def _display(self) -> Display:
+        x, y = self.explained[:2].tolist()
+        facts = {"origin": self.checkpoint, "checkpoints": len(self.labels), "explained": f"{x:.1%} and {y:.1%}"}
+        columns = (self.epochs, *self.coordinates.T, self.losses, self.outside)
+        rows = tuple(zip(*(column.tolist() for column in columns), strict=True))
+        table = SortableTable("", ("epoch", "α", "β", "loss", "outside of the plane"), rows)
+        return Display("Trajectory", self.name, facts, (table,))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Table(Shown):
@@ -232,3 +276,8 @@ class Table(Shown):
     name: str
     columns: Mapping[str, NDArray[Any]]
     attributes: Mapping[str, Any] = field(default_factory=dict)  # JSON values
+
+    def _display(self) -> Display:
+        rows = tuple(zip(*(column.tolist() for column in self.columns.values()), strict=True))
+        names = tuple(name.replace("_", " ") for name in self.columns)
+        return Display("Table", self.name, {"rows": len(rows)}, (SortableTable("", names, rows),))

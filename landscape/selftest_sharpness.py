@@ -23,7 +23,7 @@ from landscape.sharpness.llc import local_learning_coefficient
 from landscape.sharpness.m_sharpness import m_sharpness
 from landscape.sharpness.metric_sharpness import average_metric_drop, sam_metric_drop
 from landscape.sharpness.metric_worst_case import keskar_metric_drop, worst_case_metric_drop
-from landscape.sharpness.names import family_of, radius_text
+from landscape.sharpness.names import measure_name
 from landscape.sharpness.relative_flatness import relative_flatness
 from landscape.sharpness.sam_step import sam_sharpness
 from landscape.sharpness.settings import SCALES
@@ -77,7 +77,7 @@ def _likely(measure: SharpnessMeasure, truth: float, limit: float = 4.5) -> Foun
 
 
 def _name(measure: SharpnessMeasure, against: str) -> str:
-    return f"{f'{family_of(measure)} {radius_text(measure)}'.strip()}: {against}"
+    return f"{measure_name(measure)}: {against}"
 
 
 def _on_a_ball(g: Tensor, a: Tensor, rho: float) -> Tensor:

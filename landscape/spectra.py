@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.display import Shown
+from landscape.display import Display, Shown, SortableTable
 from landscape.estimates import Floats, mean_and_error, moments, root_and_error
 from landscape.records import Provenance, Scalars
 
@@ -62,6 +62,17 @@ class Density(Shown):
         place = np.nanargmax(sign * self.nodes)
         return float(self.nodes.flat[place]), float(self.residuals.flat[place])
 
+    def _display(self) -> Display:
+        settings = self.settings
+        facts = {"checkpoint": self.checkpoint, "loss": self.loss, "eigenvalues": self.dimension}
+        facts |= {"probes": self.probes, "steps": settings.get("steps"), "block": settings.get("block")}
+        facts |= {"coordinates": settings.get("coordinates")}
+        estimates = {"trace": self.trace, "Frobenius norm": self.frobenius_norm, "negative share": self.negative}
+        outermost = {"outermost above": self.end(1), "outermost below": self.end(-1)}
+        rows = [(name, value, error, "standard error") for name, (value, error) in estimates.items()]
+        rows += [(name, value, residual, "residual") for name, (value, residual) in outermost.items()]
+        return Display("Density", self.name, facts, (SortableTable("", ("", "value", "±", "which is a"), tuple(rows)),))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace(Shown):
@@ -97,6 +108,14 @@ class Trace(Shown):
             raise KeyError(f"no {quantity} of {block} in {coordinates} coordinates")
         return self.estimates[rows.index((quantity, block, coordinates))]
 
+    def _display(self) -> Display:
+        facts = {"checkpoint": self.checkpoint, "loss": self.loss, "by": self.settings.get("method")}
+        names = (quantity.replace("_", " ") for quantity in self.quantities)
+        columns = zip(names, self.blocks, self.coordinates, self.estimates, strict=True)
+        rows = tuple((quantity, block, frame, value, error) for quantity, block, frame, (value, error) in columns)
+        table = SortableTable("", ("", "block", "coordinates", "value", "standard error"), rows)
+        return Display("Trace", self.name, {**facts, "probes": self.probes}, (table,))
+
 
 def trace_differences(one: Trace, other: Trace) -> dict[tuple[str, str], tuple[float, float]]:
     """The other's trace minus the one's for each (block, coordinates), with its standard error, paired over probes.
@@ -130,3 +149,10 @@ class Subsets(Shown):
     products: NDArray[np.int64]  # (rows,)
     provenance: Provenance  # of the last row, but for users and seed
     settings: Scalars = field(default_factory=dict)  # method, tolerance, max_products
+
+    def _display(self) -> Display:
+        columns = (self.users, self.seeds, self.losses, *self.values.T, *self.residuals.T)
+        rows = tuple(zip(*(column.tolist() for column in columns), strict=True))
+        shown = ("users", "seed", "loss", "λmax", "λmin", "residual of λmax", "of λmin")
+        facts = {"checkpoint": self.checkpoint, "draws": len(rows), "settled": bool(self.converged.all())}
+        return Display("Subsets", self.name, facts, (SortableTable("", shown, rows),))

@@ -68,13 +68,8 @@ def trajectory_of(
     Raises:
         InvalidArgument: other shapes, fewer than two checkpoints apart from the origin, or all on one line.
     """
+    _check(path, epochs, held)
     sources = [as_source(one, f"point {number}") for number, one in enumerate(path)]
-    if len(sources) < 2:
-        raise InvalidArgument(f"expected a path of at least 2 checkpoints, got {len(sources)}")
-    if epochs is not None and len(epochs) != len(sources):
-        raise InvalidArgument(f"expected an epoch for each of {len(sources)} checkpoints, got {len(epochs)}")
-    if held < 1:
-        raise InvalidArgument(f"expected to hold at least 1 checkpoint, got {held}")
     layout = objective.layout
     hashes: list[str] = []
 
@@ -87,14 +82,7 @@ def trajectory_of(
     passes = len(sources) + sum(len(sources) - start for start in range(0, len(sources), held))
     with progress(f"trajectory {name}", 2 * len(sources) + passes) as advance:
         gram = gram_of(sources, read, held=held, advance=advance)
-        values, vectors = np.linalg.eigh(gram)
-        values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
-        if not values[0] > 0:
-            raise InvalidArgument("expected a path that leaves the origin, got the origin's weights alone")
-        if not values[1] > PARALLEL**2 * values[0]:
-            raise InvalidArgument("expected a path that spans a plane, got checkpoints on one line with the origin")
-        # both as an array of (checkpoints, 2); the first checkpoint gets no negative coordinate
-        coefficients = vectors[:, :2] / np.sqrt(values[:2]) * np.where(vectors[0, :2] < 0, -1.0, 1.0)
+        coefficients, explained = principal_plane(gram)
         raw = torch.zeros(2, layout.size, dtype=torch.float64)
         for source, both in zip(sources, coefficients, strict=True):
             params = source.load()
@@ -106,15 +94,7 @@ def trajectory_of(
             layout, "pca", raw[1], sources, hashes, coefficients[:, 1].tolist(), norm=1.0, first=x
         )
         del raw
-        rows = []
-        for source in sources:
-            params = source.load()
-            m = difference(objective, source, params)
-            place, outside = place_of(m, x, y)
-            distance = float(torch.linalg.vector_norm(m))
-            rows.append((*place, distance, outside * distance, loss_of(objective, params)))
-            advance(1)
-    table = np.array(rows, dtype=np.float64)
+        table = _places(objective, sources, x, y, advance)
     return Trajectory(
         name=name,
         checkpoint=checkpoint,
@@ -125,7 +105,7 @@ def trajectory_of(
         distances=table[:, 2],
         residuals=table[:, 3],
         losses=table[:, 4],
-        explained=values / values.sum(),
+        explained=explained,
         x=x_record,
         y=y_record,
         provenance=provenance(objective, command),
@@ -154,6 +134,49 @@ def gram_of(
     return gram
 
 
+def principal_plane(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How the two principal directions, of unit length, are made of K differences whose products `gram` (K, K) holds.
+
+    Returns:
+        Coefficients (K, 2), signed so that the first checkpoint has no negative coordinate, and the share of the sum of
+        squared distances that each of the K components explains, largest first.
+
+    Raises:
+        InvalidArgument: the differences are all zero, or all on one line.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
+    if not values[0] > 0:
+        raise InvalidArgument("expected a path that leaves the origin, got the origin's weights alone")
+    if not values[1] > PARALLEL**2 * values[0]:
+        raise InvalidArgument("expected a path that spans a plane, got checkpoints on one line with the origin")
+    return vectors[:, :2] / np.sqrt(values[:2]) * np.where(vectors[0, :2] < 0, -1.0, 1.0), values / values.sum()
+
+
 def plane_of(trajectory: Trajectory) -> Plane:
     """The plane of a path, to measure a surface on."""
     return Plane(trajectory.x, trajectory.y)
+
+
+def _check(path: Sequence[object], epochs: Sequence[float] | None, held: int) -> None:
+    if len(path) < 2:
+        raise InvalidArgument(f"expected a path of at least 2 checkpoints, got {len(path)}")
+    if epochs is not None and len(epochs) != len(path):
+        raise InvalidArgument(f"expected an epoch for each of {len(path)} checkpoints, got {len(epochs)}")
+    if held < 1:
+        raise InvalidArgument(f"expected to hold at least 1 checkpoint, got {held}")
+
+
+def _places(
+    objective: Objective, sources: Sequence[Source], x: Tensor, y: Tensor, advance: Callable[[int], object]
+) -> NDArray[np.float64]:
+    """(checkpoints, 5): both coordinates, the distances from the origin and from the plane, the loss."""
+    rows = []
+    for source in sources:
+        params = source.load()
+        m = difference(objective, source, params)
+        place, outside = place_of(m, x, y)
+        distance = float(torch.linalg.vector_norm(m))
+        rows.append((*place, distance, outside * distance, loss_of(objective, params)))
+        advance(1)
+    return np.array(rows, dtype=np.float64)

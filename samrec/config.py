@@ -197,7 +197,11 @@ def loss_facts(loss: str, **given: int | float | None) -> dict[str, int | float]
 
 
 def make_config(**values: Any) -> RunConfig:
-    """Validate, with one clear line for the first thing that is wrong."""
+    """Validate, with one clear line for the first thing that is wrong.
+
+    Raises:
+        ConfigError: a field that cannot be, or two that cannot go together.
+    """
     try:
         return RunConfig(**values)
     except ValidationError as error:

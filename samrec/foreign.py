@@ -109,7 +109,11 @@ def import_checkpoint(
 
 
 def read_s3rec(path: Path) -> ForeignWeights:
-    """Read, translate and check a checkpoint of the S3-Rec family."""
+    """Read, translate and check a checkpoint of the S3-Rec family.
+
+    Raises:
+        CheckpointError: a tensor that is missing, unknown, of another shape, or not finite.
+    """
     raw = _tensors(Path(path))
     tensors: dict[str, Tensor] = {}
     idle = []

@@ -42,7 +42,11 @@ class PretrainConfig(StageConfig):
 
 
 def make_pretrain_config(**values: Any) -> PretrainConfig:
-    """Validate, with one clear line for the first thing that is wrong."""
+    """Validate, with one clear line for the first thing that is wrong.
+
+    Raises:
+        ConfigError: a field that cannot be, or two that cannot go together.
+    """
     try:
         return PretrainConfig(**values)
     except ValidationError as error:

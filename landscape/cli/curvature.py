@@ -1,7 +1,6 @@
 """`landscape curvature`: both ends of the Hessian's spectrum of one or several checkpoints, into the store."""
 
 import re
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def curvature(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     method: Annotated[str, typer.Option(help="lanczos, power or lobpcg.")] = "lanczos",
     top: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the upper end.")] = 1,
     bottom: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the lower end.")] = 1,
@@ -101,7 +100,7 @@ def curvature(
                 start=_fitting(start, objective, block),
                 confirm=confirm,
                 centre=centre,
-                command=" ".join(["landscape", *sys.argv[1:]]),
+                command=command_line(),
                 **ends,
             )
             writer.add_checkpoint(described, replacing=[("curvature", record)] if replace else ())

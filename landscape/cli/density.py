@@ -1,15 +1,14 @@
 """`landscape density`: the spectral density of the Hessian of one or several checkpoints, into the store."""
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import opened
-from landscape.cli.running import LARGEST_SEED, emit
-from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
+from landscape.cli.running import LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import going_on, record_name, say_cost, with_error
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def density(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     probes: Annotated[int, typer.Option(help="Random probes; their spread is the error.")] = 8,
     steps: Annotated[int, typer.Option(help="Lanczos steps for each, a product and a vector kept each.")] = 60,
-    block: Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")] = None,
+    block: options.Block = None,
     relative: Annotated[bool, typer.Option("--relative", help="Relative to |w| instead of raw.")] = False,
     users: options.Users = None,
     loss: options.Loss = None,
@@ -30,7 +29,7 @@ def density(
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the probes and of what the objective draws.")
     ] = 0,
-    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    name: options.Name = None,
     replace: options.Replace = False,
     threads: options.Threads = None,
     device: options.Device = "auto",

@@ -1,18 +1,17 @@
 """`landscape import`: a surface that another program measured, into a store."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from landscape.cli import options
-from landscape.cli.running import emit
+from landscape.cli.running import command_line, emit
 
 
 def import_surface(
     file: Annotated[Path, typer.Argument(help="A surface of loss-landscape (.h5), or a .csv with alpha, beta, loss.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    store: options.Store,
     name: Annotated[str, typer.Option(help="Name in the store, of the surface and of what it stands on.")],
     series: Annotated[str, typer.Option(help="Of a loss-landscape file: train, test, ...")] = "train",
     as_json: options.AsJson = False,
@@ -29,7 +28,7 @@ def import_surface(
 
     if not file.is_file():
         raise InvalidArgument(f"expected a file to import, got {file}")
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     if file.suffix.lower() == ".csv":
         found = read_surface_csv(file, name=name, command=command)
     elif looks_like_one(file):

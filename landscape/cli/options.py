@@ -1,9 +1,16 @@
 """Options that several commands share, each declared once; a command gives them their defaults."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Targets = Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")]
+Store = Annotated[Path, typer.Option(help="The study's store; made if missing.")]
+StoreToGoOn = Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")]
+Block = Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")]
+Name = Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")]
+Workers = Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")]
 Users = Annotated[int | None, typer.Option(help="Units of data taken; all by default.")]
 Loss = Annotated[str | None, typer.Option(help="Loss; the one trained with by default.")]
 Split = Annotated[str, typer.Option(help="Split of the data that the loss is taken on.")]

@@ -1,15 +1,13 @@
 """`landscape ratio-map`: |lambda_min / lambda_max| of the Hessian over a plane, into the store."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.errors import InvalidArgument, LandscapeError
 from landscape.grid import Grid, parse_axis
 
@@ -21,8 +19,8 @@ USERS = 2048  # as many as fit, where nothing else is asked for
 
 
 def ratio_map(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
+    targets: options.Targets,
+    store: options.StoreToGoOn,
     x: Annotated[str, typer.Option(help="start:stop:points along the first direction.")] = "-1:1:11",
     y: Annotated[str, typer.Option(help="start:stop:points along the second.")] = "-1:1:11",
     directions: Annotated[str, typer.Option(help="filter (normalised) or raw.")] = "filter",
@@ -40,7 +38,7 @@ def ratio_map(
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the directions, the start and what the objective draws.")
     ] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; CHECKPOINT-ratio by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
+    workers: options.Workers = None,
     threads: options.ThreadsHere = None,
     device: options.Device = "auto",
     dry_run: options.DryRun = False,
@@ -79,7 +77,7 @@ def ratio_map(
             max_products=max_products,
             solver_seed=seed,
             executor=executor,
-            command=" ".join(["landscape", *sys.argv[1:]]),
+            command=command_line(),
             **asked,
         )
         for checkpoint, _, objective in _opened(targets, shared)

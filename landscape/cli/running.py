@@ -185,6 +185,11 @@ def emit(as_json: bool, payload: Mapping[str, Any], text: Any) -> None:
         console.print(text)
 
 
+def command_line(program: str = "landscape") -> str:
+    """This command as it was given, for the provenance of what it measures."""
+    return " ".join([program, *sys.argv[1:]])
+
+
 def plain(value: Any) -> Any:
     """What JSON can hold, from records, mappings, arrays and NumPy numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,22 +1,24 @@
 """`landscape sharpness`: how much the loss rises around one or several checkpoints, into the store."""
 
 import dataclasses
-import sys
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import numbers, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from landscape.cli.sharpness_cost import say_cost
-from landscape.sharpness.names import family_of, is_settled, radius_text
+from landscape.sharpness.names import is_settled, measure_name
+
+if TYPE_CHECKING:
+    from landscape.records import SharpnessReport
 
 
 def sharpness(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     measures: Annotated[
         str,
         typer.Option(
@@ -153,31 +155,29 @@ def sharpness(
     for checkpoint, record, objective in objectives:
         possible = possible_steps(objective, planned) if "all" in wanted else planned
         place: Any = {"name": record, "checkpoint_name": checkpoint, "replace": replace}
-        command = " ".join(["landscape", *sys.argv[1:]])
+        command = command_line()
         reports.append(compute_sharpness(store, objective, possible, **place, command=command))
-    asked = {name for step in planned for name, _ in step.expected}
-    open_ones = [
-        f"{report.name}: {f'{family_of(measure)} {radius_text(measure)}'.strip()}: {measure.note}"
+    from landscape.cli.sharpness_table import tables
+
+    unsettled = _unsettled(reports, {name for step in planned for name, _ in step.expected})
+    payload = {"store": str(store), "converged": not unsettled, "sharpness": [_as_json(report) for report in reports]}
+    emit(as_json, payload, None if as_json else tables(reports))
+    if unsettled:
+        if not as_json:
+            typer.echo("\n".join(unsettled))
+        raise typer.Exit(DID_NOT_SETTLE)
+
+
+def _unsettled(reports: "Sequence[SharpnessReport]", asked: Container[str]) -> list[str]:
+    """A line a measure that was asked for and did not come to rest."""
+    return [
+        f"{report.name}: {measure_name(measure)}: {measure.note}"
         for report in reports
         for measure in report.measures
         if measure.measure in asked and not is_settled(measure)
     ]
-    payload = {
-        "store": str(store),
-        "converged": not open_ones,
-        "sharpness": [
-            {
-                "name": report.name,
-                "checkpoint": report.checkpoint,
-                "measures": [dataclasses.asdict(measure) for measure in report.measures],
-            }
-            for report in reports
-        ],
-    }
-    from landscape.cli.sharpness_table import tables
 
-    emit(as_json, payload, None if as_json else tables(reports))
-    if open_ones:
-        if not as_json:
-            typer.echo("\n".join(open_ones))
-        raise typer.Exit(DID_NOT_SETTLE)
+
+def _as_json(report: "SharpnessReport") -> dict[str, Any]:
+    measures = [dataclasses.asdict(measure) for measure in report.measures]
+    return {"name": report.name, "checkpoint": report.checkpoint, "measures": measures}

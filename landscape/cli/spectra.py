@@ -1,7 +1,6 @@
 """What `landscape trace` and `landscape density` share: going on with what a store holds, costs, text of a number."""
 
 import re
-import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,11 +81,6 @@ def say_cost(
         for row in rows
     ]
     emit(as_json, {"dry_run": rows}, "\n".join(lines))
-
-
-def command_line() -> str:
-    """This command, for the provenance."""
-    return " ".join(["landscape", *sys.argv[1:]])
 
 
 def with_error(value: float, error: float) -> str:

@@ -2,15 +2,14 @@
 
 import contextlib
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import name_of, numbers, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
-from landscape.cli.spectra import command_line, going_on, say_cost
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import going_on, say_cost
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def subsets(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     users: Annotated[str, typer.Option(help="Sizes of the subsets.")] = "256,512,1024,2048",
     draws: Annotated[int, typer.Option(min=1, help="Random subsets of each size.")] = 3,
     tolerance: Annotated[float, typer.Option(help="Accepted residual relative to the eigenvalue.")] = 1e-2,
@@ -29,7 +28,7 @@ def subsets(
     split: options.Split = "train",
     data: options.Data = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED - 10**6, help="Of the first draw; then upwards.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    name: options.Name = None,
     replace: options.Replace = False,
     threads: options.Threads = None,
     device: options.Device = "auto",

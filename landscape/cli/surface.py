@@ -1,11 +1,9 @@
 """`landscape surface`: the loss on a line or a plane through one or several checkpoints, into the store."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +11,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.planes import Wanted, plane_and_grid
-from landscape.cli.running import LARGEST_SEED, emit, one_of, plain
+from landscape.cli.running import LARGEST_SEED, command_line, emit, one_of, plain
 from landscape.errors import InvalidArgument
 from landscape.grid import Grid, is_auto
 
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def surface(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
+    targets: options.Targets,
+    store: options.StoreToGoOn,
     x: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +85,7 @@ def surface(
             help="Points at a time: a number, or auto if that is measured to be faster; off in the last bits."
         ),
     ] = "1",
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
+    workers: options.Workers = None,
     threads: options.ThreadsHere = None,
     device: options.Device = "auto",
     dry_run: options.DryRun = False,
@@ -134,7 +132,7 @@ def surface(
     if chebyshev:
         measure = partial(compute_chebyshev_surface, tolerance=TOLERANCE if tolerance is None else tolerance)
     surfaces = []
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     for target, (checkpoint, _, objective) in zip(targets, objectives, strict=True):
         called = name or f"{checkpoint}{_of_directions(wanted)}-{wanted.dimensions}d{'-chebyshev' if chebyshev else ''}"
         plane, grid = plane_and_grid(

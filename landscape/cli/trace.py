@@ -1,15 +1,14 @@
 """`landscape trace`: trace and Frobenius norm of the Hessian of one or several checkpoints, into the store."""
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import opened
-from landscape.cli.running import LARGEST_SEED, emit
-from landscape.cli.spectra import command_line, going_on, record_name, say_cost, with_error
+from landscape.cli.running import LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import going_on, record_name, say_cost, with_error
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def trace(
-    targets: Annotated[list[str], typer.Argument(help="loader:where, as in samrec:runs/beauty or module:function.")],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing.")],
+    targets: options.Targets,
+    store: options.Store,
     method: Annotated[
         str, typer.Option(help="hutchinson (with blocks and norm) or hutch++ (trace alone).")
     ] = "hutchinson",
     probes: Annotated[int, typer.Option(help="Random probes, a product each; of hutch++ the products.")] = 32,
-    block: Annotated[str | None, typer.Option(help="Only this block of weights; all of them by default.")] = None,
+    block: options.Block = None,
     relative: Annotated[bool, typer.Option(help="Also relative to |w|: as many products again.")] = True,
     users: options.Users = None,
     loss: options.Loss = None,
@@ -32,7 +31,7 @@ def trace(
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the probes and of what the objective draws.")
     ] = 0,
-    name: Annotated[str | None, typer.Option(help="Name in the store; the checkpoint's by default.")] = None,
+    name: options.Name = None,
     replace: options.Replace = False,
     threads: options.Threads = None,
     device: options.Device = "auto",

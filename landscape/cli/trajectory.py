@@ -1,7 +1,5 @@
 """`landscape trajectory`: a training's path in its principal plane, and the loss on that plane, into the store."""
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +7,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, name_of, opened
 from landscape.cli.planes import PLANE_POINTS, Wanted, bounds_of_path, stored_trajectory
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import LARGEST_SEED, command_line, emit
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
@@ -23,7 +21,7 @@ def trajectory(
             help="A run that kept epochs, as in samrec:runs/beauty; or checkpoints in order, the origin last."
         ),
     ],
-    store: Annotated[Path, typer.Option(help="The study's store; made if missing, gone on with if not finished.")],
+    store: options.StoreToGoOn,
     x: Annotated[
         str | None, typer.Option(help="start:stop:points along the first; all of the path by default.")
     ] = None,
@@ -37,7 +35,7 @@ def trajectory(
     data: options.Data = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of what the objective draws.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name in the store; the origin's by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of one thread each; this process by default.")] = None,
+    workers: options.Workers = None,
     threads: options.ThreadsHere = None,
     device: options.Device = "auto",
     dry_run: options.DryRun = False,
@@ -62,7 +60,7 @@ def trajectory(
     if dry_run:
         _say_cost(objective, targets, wanted.grid().size if surface else 0, workers or 1, as_json)
         return
-    command = " ".join(["landscape", *sys.argv[1:]])
+    command = command_line()
     path = stored_trajectory(store, objective, targets, name=called, checkpoint=checkpoint, command=command)
     summary = _summary(path)
     if surface:

@@ -16,7 +16,7 @@ signs: measure before preferring it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -235,23 +235,12 @@ def trace_of(
         for frame in frames:
             operator = hessian_in(objective, block=block, coordinates=frame)
             counted = Counted(operator, advance)
+            shared: dict[str, Any] = {"seed": seed, "at_once": at_once, "device": device}
             found: dict[tuple[str, str], Estimate]
             if method == "hutch++":
-                plus = hutch_plus_plus(
-                    counted, operator.size, products=probes, seed=seed, at_once=at_once, device=device
-                )
-                found = {("trace", "all"): plus}
+                found = {("trace", "all"): hutch_plus_plus(counted, operator.size, products=probes, **shared)}
             else:
-                new = hutchinson(
-                    counted,
-                    operator.size,
-                    probes=probes - first,
-                    seed=seed,
-                    first=first,
-                    blocks=masks,
-                    at_once=at_once,
-                    device=device,
-                )
+                new = hutchinson(counted, operator.size, probes=probes - first, first=first, blocks=masks, **shared)
                 found = {("trace", "all"): new.trace, ("frobenius_norm", "all"): new.frobenius_norm}
                 found |= {("trace", part): estimate for part, estimate in new.blocks.items()}
             products += found["trace", "all"].products

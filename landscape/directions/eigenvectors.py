@@ -37,7 +37,11 @@ Which = tuple[str, int]  # end and number, counted from 1
 
 
 def parse_which(text: str) -> Which:
-    """Read "top-1" or "bottom-2": the end and how far from it. "top" alone is top-1."""
+    """Read "top-1" or "bottom-2": the end and how far from it. "top" alone is top-1.
+
+    Raises:
+        InvalidArgument: the text is no such end.
+    """
     end, _, number = text.strip().partition("-")
     if end in ENDS and (not number or number.isdecimal()):
         k = int(number or 1)
@@ -150,7 +154,11 @@ def held_plane(
 
 
 def solved_again(record: Direction, objective: Objective | None) -> Vector:
-    """The eigenvector of a record that does not keep it, by the same solver with the same settings."""
+    """The eigenvector of a record that does not keep it, by the same solver with the same settings.
+
+    Raises:
+        InvalidArgument: the objective has other weights or settings than the record was measured with.
+    """
     if objective is None or content_hash(objective.weights) != record.policy["checkpoint"]:
         raise InvalidArgument("expected the checkpoint whose Hessian the eigenvector is of, got another or none")
     if _objective_hash(objective) != record.policy["objective"]:

@@ -74,7 +74,11 @@ class Pool:
 
 
 def make_executor(workers: int | None = None) -> Executor:
-    """This process for one worker or none given, else a pool."""
+    """This process for one worker or none given, else a pool.
+
+    Raises:
+        InvalidArgument: fewer than one worker.
+    """
     if workers is not None and workers < 1:
         raise InvalidArgument(f"expected at least 1 worker, got {workers}")
     return Here() if workers is None or workers == 1 else Pool(workers)

@@ -68,7 +68,9 @@ def prepare_study(store: Store, quantities: Sequence[str] = (), *, table_name: s
             TrendPanel("", axis.label, axis.ticks, axis.range, axis.breaks, scale, _room(scale), tuple(trends))
         )
     seeds = len(set(c["seed"].tolist()))
-    over = f"; line: mean over seeds; band: lowest to highest of {seeds} seeds" if has_axis else "; bar: mean over seeds"
+    over = (
+        f"; line: mean over seeds; band: lowest to highest of {seeds} seeds" if has_axis else "; bar: mean over seeds"
+    )
     notes = ["dots: runs" + (over if seeds > 1 else ", one seed")]
     slanted = not has_axis and sum(len(label) for _, label in axis.ticks) > LONG_LABELS
     legend = tuple((line, group) for group, line in enumerate(lines)) if len(lines) > 1 else ()

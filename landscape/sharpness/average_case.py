@@ -45,9 +45,7 @@ def average_case_sharpness(
     Raises:
         InvalidArgument: fewer than two pairs, or a sigma that is negative or not finite.
     """
-    centre = loss_at(objective, objective.weights)
-    stretch = scale_of(objective, scale, block=block)
-    rises = rises_under_noise(objective, stretch, sigmas, centre, pairs=pairs, seed=seed)
+    _, rises = _centre_and_rises(objective, sigmas, scale, block, pairs, seed)
     return tuple(
         _measure("average_case", own, _setting(sigma, scale, block, pairs, seed))
         for sigma, own in zip(sigmas, rises, strict=True)
@@ -68,9 +66,7 @@ def smoothed_loss(
     Bisla et al. 2022 average over independent draws with T = I; antithetic pairs estimate the same number more
     closely. It is the loss at w plus the average case of the same sigma: two checkpoints differ in it by both.
     """
-    centre = loss_at(objective, objective.weights)
-    stretch = scale_of(objective, scale, block=block)
-    rises = rises_under_noise(objective, stretch, sigmas, centre, pairs=pairs, seed=seed)
+    centre, rises = _centre_and_rises(objective, sigmas, scale, block, pairs, seed)
     return tuple(
         _measure("lpf", [centre.value + rise for rise in own], _setting(sigma, scale, block, pairs, seed))
         for sigma, own in zip(sigmas, rises, strict=True)
@@ -80,7 +76,11 @@ def smoothed_loss(
 def rises_under_noise(
     objective: Objective, stretch: Vector, sigmas: Sequence[float], centre: LossValue, *, pairs: int, seed: int
 ) -> list[list[float]]:
-    """For each sigma the rise of each antithetic pair, its two ends averaged. Two losses a pair and sigma."""
+    """For each sigma the rise of each antithetic pair, its two ends averaged. Two losses a pair and sigma.
+
+    Raises:
+        InvalidArgument: fewer than two pairs, or a sigma that is negative or not finite.
+    """
     if pairs < 2:
         raise InvalidArgument(f"expected at least 2 antithetic pairs, for a standard error, got {pairs}")
     check_radii(tuple(sigmas), "sigma")
@@ -99,6 +99,15 @@ def noise(stretch: Vector, draws: int, seed: int) -> Iterator[Vector]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
         yield torch.randn(len(stretch), generator=generator, dtype=torch.float64).to(stretch.device)
+
+
+def _centre_and_rises(
+    objective: Objective, sigmas: Sequence[float], scale: Scale, block: str | None, pairs: int, seed: int
+) -> tuple[LossValue, list[list[float]]]:
+    """The loss at w, and for each sigma the rise of each pair."""
+    centre = loss_at(objective, objective.weights)
+    stretch = scale_of(objective, scale, block=block)
+    return centre, rises_under_noise(objective, stretch, sigmas, centre, pairs=pairs, seed=seed)
 
 
 def _setting(sigma: float, scale: Scale, block: str | None, pairs: int, seed: int) -> Scalars:

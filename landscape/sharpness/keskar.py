@@ -56,7 +56,11 @@ def highest_point(
     iterations: int = 10,
     seed: int = 0,
 ) -> tuple[SharpnessMeasure, Params]:
-    """The measure of `keskar_sharpness` and the weights of the largest loss met; w itself where nothing lies higher."""
+    """The measure of `keskar_sharpness` and the weights of the largest loss met; w itself where nothing lies higher.
+
+    Raises:
+        InvalidArgument: fewer than one iteration, or an epsilon that is negative or not finite.
+    """
     check_radii((epsilon,), "epsilon")
     if iterations < 1:
         raise InvalidArgument(f"expected at least 1 iteration, got {iterations}")

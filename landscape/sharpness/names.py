@@ -6,7 +6,7 @@ scale-invariant ones never do, for a raw value says as much of ||w|| as of the l
 
 from dataclasses import dataclass
 
-from landscape.records import SharpnessMeasure
+from landscape.sharpness.measure import SharpnessMeasure
 
 RADII = ("rho", "sigma", "radius", "epsilon", "tau")  # settings a measure is drawn against
 SILENT = (  # settings that do not make another measure, or only for who computes it
@@ -62,10 +62,11 @@ AT_WORST_POINT = "at the worst point found for the loss"
 PLAIN_NOTES = (ONE_STEP, AT_WORST_POINT)  # how it is taken, no more
 UNSETTLED = ("did not converge", "unsettled")  # what a note says of eigenvalues, of chains
 
+SCALED_LAMBDA = "λmax × ‖w‖²"
 KINDS = {
     "lambda_max": Kind("λmax", "λ", invariant=False),
     "lambda_min": Kind("λmin", "λ", invariant=False),
-    "lambda_max_norm_squared": Kind("λmax × ‖w‖²", "λmax × ‖w‖²", invariant=False),  # as the ratio, it stays only
+    "lambda_max_norm_squared": Kind(SCALED_LAMBDA, SCALED_LAMBDA, invariant=False),  # as the ratio, it stays only
     "lambda_ratio": Kind("λ1 / λ5", "λ1 / λ5", invariant=False),  # where all weights are scaled alike
     "trace": Kind("trace", "tr H"),
     "frobenius_norm": Kind("Frobenius norm", "‖H‖F"),
@@ -91,6 +92,16 @@ def kind_of(measure: SharpnessMeasure) -> Kind:
     """The family of a measure; one that is not known here is called what it calls itself."""
     name = measure.measure.replace("_", " ")
     return KINDS.get(measure.measure, Kind(name, name))
+
+
+def measure_name(measure: SharpnessMeasure) -> str:
+    """A measure at its setting, as every table and note calls it: "SAM ρ 0.5 |w|", "λmax"."""
+    return f"{family_of(measure)} {radius_text(measure)}".strip()
+
+
+def eigenvalue_name(label: str) -> str:
+    """What an eigenvalue is called of this label: "λmax", "λ2", "λmin, 2"."""
+    return label.replace("lambda_", "λ").replace("_", ", ")
 
 
 def quantity_of(measure: SharpnessMeasure) -> str:

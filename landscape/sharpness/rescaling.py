@@ -13,7 +13,7 @@ from landscape.objective import Objective, loss_at, own_derivatives
 from landscape.parameters import Params
 from landscape.progress import progress
 from landscape.records import SharpnessMeasure
-from landscape.sharpness.names import family_of, is_invariant, radius_text
+from landscape.sharpness.names import is_invariant, measure_name
 from landscape.sharpness.step import Step
 
 SAME_LOSS = 1e-4  # relative: single precision moves a loss by less
@@ -32,7 +32,7 @@ class Rescaled:
     @property
     def name(self) -> str:
         """The measure with its radius."""
-        return f"{family_of(self.measure)} {radius_text(self.measure)}".strip()
+        return measure_name(self.measure)
 
     @property
     def as_claimed(self) -> bool:

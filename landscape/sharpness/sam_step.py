@@ -60,7 +60,11 @@ def sam_sharpness(
 
 
 def ascent_step(objective: Objective, stretch: Vector) -> tuple[Vector, bool]:
-    """SAM's step for rho = 1, T^2 g / ||T g||, and whether there is one: zero for a zero gradient. One gradient."""
+    """SAM's step for rho = 1, T^2 g / ||T g||, and whether there is one: zero for a zero gradient. One gradient.
+
+    Raises:
+        NonFiniteLoss: the loss or the gradient at w holds a NaN or an infinity.
+    """
     loss, g = gradient_at(objective, objective.weights)
     if not torch.isfinite(g).all():
         raise NonFiniteLoss(f"expected a finite loss and gradient at the checkpoint, got a loss of {loss}")

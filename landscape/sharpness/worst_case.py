@@ -79,7 +79,10 @@ def worst_points(
     restarts: int = 2,
     seed: int = 0,
 ) -> Iterator[tuple[SharpnessMeasure, Params]]:
-    """Each measure of `worst_case_sharpness` with the weights it was found at; w itself where nothing lies higher."""
+    """Each measure of `worst_case_sharpness` with the weights it was found at; w itself where nothing lies higher.
+
+    Args, cost and errors are those of `worst_case_sharpness`.
+    """
     check_radii(tuple(rhos), "rho")
     if p not in ("2", "inf"):
         raise InvalidArgument(f'expected p "2" or "inf", got {p!r}')

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
+from samrec.cli.options import Device, Json, Threads
 
 if TYPE_CHECKING:
     from samrec.experiments.compare import Comparison
@@ -30,10 +31,10 @@ def compare(
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of users, negatives, directions, starts and noise.")
     ] = 0,
     data: Annotated[str | None, typer.Option(help="Where the runs' data lies now: a name or a file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare runs: test scores with paired tests, both ends of the spectrum, sharpness, and surfaces.
 
@@ -68,7 +69,7 @@ def compare(
         cost = cost_of_comparison(runs, options)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
-    command = " ".join(["samrec", *sys.argv[1:]])
+    command = command_line("samrec")
     show(compare_runs(runs, out, options, command=command), as_json=as_json)
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED
+from landscape.cli.running import LARGEST_SEED, command_line
+from samrec.cli.options import Json
 
 RHO = 0.1
 EPOCHS = 10
@@ -21,7 +22,7 @@ def demo(
     epochs: Annotated[int, typer.Option(min=1, help="At most this many for each run.")] = EPOCHS,
     surface_points: Annotated[int, typer.Option(min=2, help="Points a side of each surface.")] = POINTS,
     threads: Annotated[int, typer.Option(min=1, help="Threads of this process; small models want one.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train SASRec and SAMRec on embedded synthetic data, and compare them: tables, figures and a store.
 
@@ -53,5 +54,5 @@ def demo(
         max_products=200,
         sharpness_pairs=3,
     )
-    command = " ".join(["samrec", *sys.argv[1:]])
+    command = command_line("samrec")
     show(compare_runs(folders, out / "study.h5", options, command=command), as_json=as_json)

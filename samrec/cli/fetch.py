@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from samrec.cli.options import Json
 from samrec.data.public_files import BASE_URL
 
 
@@ -16,7 +17,7 @@ def fetch(
     base_url: Annotated[str, typer.Option(help="A mirror: the address below which the files are.")] = BASE_URL,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files with other content.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be downloaded; write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Download a public data set, verified by SHA-256; files that are there already are verified and left alone.
 

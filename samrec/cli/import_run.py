@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from samrec.cli.options import DataDir, Json
+
 
 class Loss(StrEnum):
     """What the checkpoint was trained with."""
@@ -20,8 +22,8 @@ def import_run(
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     heads: Annotated[int, typer.Option(min=1, help="Attention heads, which leave no trace in the tensors.")] = 2,
     loss: Annotated[Loss, typer.Option(help="The loss it was trained with.")] = Loss.bce,
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for a data name first.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
 ) -> None:
     """Make a run folder of a checkpoint that S3-Rec code trained (S3-Rec, its SASRec, code derived from it).
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from samrec.cli.options import Json
+
 
 class LogFormat(StrEnum):
     """Formats of raw logs."""
@@ -60,7 +62,7 @@ def prepare(
     strict: Annotated[bool, typer.Option("--strict", help="A malformed row is an error.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of a data set of that name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Read a log of (user, item, time), keep its k-core, and write it with id maps and times.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from samrec.cli.options import DataNow, Device, DryRun, Json, Threads
 
 
 def rescaling(
@@ -19,11 +20,11 @@ def rescaling(
     pairs: Annotated[int, typer.Option(min=2, help="Antithetic pairs of noise.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Gradients of one ascent to the worst case.")] = 8,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the users, the negatives and the noise.")] = 0,
-    data: Annotated[str | None, typer.Option(help="Where the run's data lies now: a name or a file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of this process.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    data: DataNow = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Measure sharpness before and after each re-scaling that keeps every score, and say which measures moved.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
 from samrec.cli.options import DataDir, Device, Json
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def sweep(
     settings = MeasureSettings(
         users=users, loss=loss, seed=seed, tolerance=tolerance, max_products=max_products, device=device
     )
-    command = " ".join(["samrec", *sys.argv[1:]])
+    command = command_line("samrec")
     with held(out):
         folder = define(out, wanted, numbers, fingerprint, extend=extend)
         outcomes: list[Outcome] = []

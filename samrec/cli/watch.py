@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from samrec.cli.options import Json
+
 if TYPE_CHECKING:
     from landscape.report.live import Source
 
@@ -13,7 +15,7 @@ def watch(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; they may be in training.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Serve the training curves of runs on this machine alone, an epoch more whenever there is one. Ctrl-C ends it.
 

@@ -46,6 +46,9 @@ def training_prefixes(
     """Every prefix of the training parts of `users` (None: all), user by user, shortest first.
 
     The training parts of other users are left empty: rows stay those of the Interactions.
+
+    Raises:
+        DataError: `max_length` below 1.
     """
     if max_length < 1:
         raise DataError(f"max_length must be 1 or more, got {max_length}")

@@ -56,7 +56,11 @@ def training_sequences(
 def nested_share(
     rows: Int64[np.ndarray, " rows"], fraction: float, rng: np.random.Generator
 ) -> Int64[np.ndarray, " chosen"]:
-    """A random share of the rows, in their order; with equal generators a smaller share is part of every larger one."""
+    """A random share of the rows, in their order; with equal generators a smaller share is part of every larger one.
+
+    Raises:
+        DataError: a fraction of 0 or less, or above 1.
+    """
     if not 0 < fraction <= 1:
         raise DataError(f"expected a fraction above 0 and up to 1, got {fraction}")
     return np.sort(rng.permutation(rows)[: max(1, round(fraction * len(rows)))])
@@ -91,6 +95,9 @@ def seen_items(
 
     For "validation" and "test" a row for every sequence of `evaluation_sequences`. For "train" a row for every user:
     every training item, input or target. Repeats are kept, order is the sequence's.
+
+    Raises:
+        DataError: another split.
     """
     if split not in get_args(Split):
         raise DataError(f"expected one of the splits {', '.join(get_args(Split))}, got {split!r}")

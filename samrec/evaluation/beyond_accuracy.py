@@ -104,7 +104,11 @@ def beyond_accuracy(
 
 
 def gini(counts: Int[np.ndarray, " items"]) -> float:
-    """Half the mean absolute difference of two items' counts, relative to the mean count."""
+    """Half the mean absolute difference of two items' counts, relative to the mean count.
+
+    Raises:
+        ConfigError: a negative count, or none above 0.
+    """
     if not len(counts) or int(counts.min()) < 0 or not counts.any():
         raise ConfigError("expected counts of 0 or more, one above 0, got others")
     ordered: Int64[np.ndarray, " items"] = np.sort(counts.astype(np.int64))

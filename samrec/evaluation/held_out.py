@@ -62,7 +62,11 @@ class HeldOut:
 def held_out(
     interactions: Interactions, split: EvaluationSplit, max_length: int, *, holdout: Holdout = LEAVE_ONE_OUT
 ) -> HeldOut:
-    """What the split holds out of these interactions, for a model that reads the newest `max_length` items."""
+    """What the split holds out of these interactions, for a model that reads the newest `max_length` items.
+
+    Raises:
+        ConfigError: a split that is neither validation nor test.
+    """
     if split not in get_args(EvaluationSplit):
         raise ConfigError(f"expected the split validation or test, got {split!r}")
     # a holdout that looks at times is another one where times differ

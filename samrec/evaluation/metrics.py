@@ -23,7 +23,11 @@ class Score(NamedTuple):
 
 
 def metric_name(name: str) -> str:
-    """The one spelling of a metric: "ndcg@10" is "NDCG@10", "recall@5" is "HR@5". Any k of at least 1 will do."""
+    """The one spelling of a metric: "ndcg@10" is "NDCG@10", "recall@5" is "HR@5". Any k of at least 1 will do.
+
+    Raises:
+        ConfigError: no such metric.
+    """
     upper = name.strip().upper()
     if upper == "MRR":
         return upper
@@ -34,7 +38,11 @@ def metric_name(name: str) -> str:
 
 
 def per_user(ranks: Float[np.ndarray, " users"], name: str) -> Float64[np.ndarray, " users"]:
-    """The metric of each user by itself; its mean is the metric."""
+    """The metric of each user by itself; its mean is the metric.
+
+    Raises:
+        ConfigError: a rank below 1 or NaN, or no such metric.
+    """
     ranks = np.asarray(ranks, dtype=np.float64)
     if not (ranks >= 1).all():  # also catches NaN
         raise ConfigError("expected ranks of at least 1, got one below or NaN")
@@ -64,6 +72,9 @@ def scores_of(
     """The metrics of these ranks, by name, in the order asked for: means over users of each user's mean.
 
     `owners` says whose target each is, where a user may have several.
+
+    Raises:
+        ConfigError: no ranks, a rank below 1 or NaN, or no such metric.
     """
     if not len(ranks):
         raise ConfigError("expected the ranks of at least one user, got none")

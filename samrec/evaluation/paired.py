@@ -128,7 +128,11 @@ def paired_users(
 
 
 def paired_seeds(differences: Float[np.ndarray, " seeds"], *, confidence: float = 0.95) -> PairedSeeds:
-    """Compare two methods by their differences b - a, one a seed."""
+    """Compare two methods by their differences b - a, one a seed.
+
+    Raises:
+        ConfigError: too many seeds for an exact test.
+    """
     values = _finite(differences)
     _check_level(confidence)
     seeds = len(values)

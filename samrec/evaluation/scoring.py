@@ -79,7 +79,11 @@ def user_vectors(
 
 
 def candidate_table(item_table: Tensor, item_count: int) -> Tensor:
-    """Rows 1..item_count in float64, so that column j of the scores is item j + 1."""
+    """Rows 1..item_count in float64, so that column j of the scores is item j + 1.
+
+    Raises:
+        DataError: fewer rows than items.
+    """
     if len(item_table) < item_count + 1:
         raise DataError(f"expected an item table of at least {item_count + 1:,} rows, got {len(item_table):,}")
     return item_table[1 : item_count + 1].double().contiguous()

@@ -65,6 +65,9 @@ def strata_by_popularity(
 
     Each has about as many targets as the other; targets of one popularity stay together, so bands may be fewer. Those
     that occur nowhere in training are a stratum of their own.
+
+    Raises:
+        ConfigError: fewer than one band.
     """
     if bands < 1:
         raise ConfigError(f"expected at least 1 band of popularity, got {bands}")

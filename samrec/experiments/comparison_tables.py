@@ -22,6 +22,8 @@ from samrec.evaluation.paired import (
 )
 from samrec.experiments.members import Member, Pair, methods_of, pairs_of, without_partner
 
+Row = tuple[str, str, PairedUsers | PairedSeeds | UnpairedSeeds, str]  # a, b, what b - a is, of which metric
+
 
 def runs_table(members: Sequence[Member]) -> Table:
     """Who was compared: method, seed, how long it was trained and what stopped it."""
@@ -69,40 +71,16 @@ def differences_table(members: Sequence[Member], evaluations: dict[str, Evaluati
     """
     groups = methods_of(members)
     baseline, *others = groups
-    rows: list[tuple[str, str, PairedUsers | PairedSeeds | UnpairedSeeds, str]] = []
+    rows: list[Row] = []
+    notes: list[str] = []
     if not others:  # one method, several seeds: the first against each other one
-        first = groups[baseline][0]
-        for pair in (Pair(first, member) for member in groups[baseline][1:]):
-            rows += _rows_of_pair(pair, evaluations, seed)
-    notes = []
+        first, *rest = groups[baseline]
+        rows += [row for member in rest for row in _rows_of_pair(Pair(first, member), evaluations, seed)]
     for other in others:
-        pairs = pairs_of(groups[baseline], groups[other])
-        values = {
-            metric: [
-                np.array([evaluations[member.name].metrics[metric] for member in groups[method]])
-                for method in (baseline, other)
-            ]
-            for metric in METRICS
-        }
-        if not pairs:
-            alone = Pair(groups[baseline][0], groups[other][0])
-            rows += _rows_of_pair(alone, evaluations, seed)
-            notes.append(
-                f"{baseline} and {other} share no seed: of their runs, {alone.a.name} (seed {alone.a.seed}) and "
-                f"{alone.b.name} (seed {alone.b.seed}) are compared on the same users, and no seeds are paired."
-            )
-            if min(len(groups[baseline]), len(groups[other])) > 1:
-                rows += [(baseline, other, unpaired_seeds(*values[metric]), metric) for metric in METRICS]
-            continue
-        for pair in pairs:
-            rows += _rows_of_pair(pair, evaluations, seed)
-        if len(pairs) > 1:
-            for metric in METRICS:
-                differences = np.array(
-                    [evaluations[p.b.name].metrics[metric] - evaluations[p.a.name].metrics[metric] for p in pairs]
-                )
-                rows.append((baseline, other, paired_seeds(differences), metric))
-        notes += _dropped(groups, baseline, other)
+        compared = _over_pairs if pairs_of(groups[baseline], groups[other]) else _without_pairs
+        more, told = compared(groups, baseline, other, evaluations, seed)
+        rows += more
+        notes += told
     results = [result for *_, result, _ in rows]
     return Table(
         "differences",
@@ -142,7 +120,42 @@ def history_table(member: Member) -> Table:
     return Table(member.name, columns, {**about, "best_epoch": best})
 
 
-def _rows_of_pair(pair: Pair, evaluations: dict[str, Evaluation], seed: int) -> list[tuple[str, str, PairedUsers, str]]:
+def _over_pairs(
+    groups: dict[str, list[Member]], baseline: str, other: str, evaluations: dict[str, Evaluation], seed: int
+) -> tuple[list[Row], list[str]]:
+    """Runs of one seed user by user, and seed by seed where there are several; with notes on what was left out."""
+    pairs = pairs_of(groups[baseline], groups[other])
+    rows = [row for pair in pairs for row in _rows_of_pair(pair, evaluations, seed)]
+    if len(pairs) > 1:
+        for metric in METRICS:
+            differences = np.array(
+                [evaluations[p.b.name].metrics[metric] - evaluations[p.a.name].metrics[metric] for p in pairs]
+            )
+            rows.append((baseline, other, paired_seeds(differences), metric))
+    return rows, _dropped(groups, baseline, other)
+
+
+def _without_pairs(
+    groups: dict[str, list[Member]], baseline: str, other: str, evaluations: dict[str, Evaluation], seed: int
+) -> tuple[list[Row], list[str]]:
+    """Of methods that share no seed the first runs, user by user, and the seeds unpaired where both have several."""
+    alone = Pair(groups[baseline][0], groups[other][0])
+    rows = _rows_of_pair(alone, evaluations, seed)
+    if min(len(groups[baseline]), len(groups[other])) > 1:
+        for metric in METRICS:
+            before, after = (
+                np.array([evaluations[member.name].metrics[metric] for member in groups[method]])
+                for method in (baseline, other)
+            )
+            rows.append((baseline, other, unpaired_seeds(before, after), metric))
+    note = (
+        f"{baseline} and {other} share no seed: of their runs, {alone.a.name} (seed {alone.a.seed}) and "
+        f"{alone.b.name} (seed {alone.b.seed}) are compared on the same users, and no seeds are paired."
+    )
+    return rows, [note]
+
+
+def _rows_of_pair(pair: Pair, evaluations: dict[str, Evaluation], seed: int) -> list[Row]:
     a, b = evaluations[pair.a.name], evaluations[pair.b.name]
     return [(pair.a.name, pair.b.name, paired_users(a, b, metric, seed=seed), metric) for metric in METRICS]
 

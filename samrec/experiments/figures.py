@@ -21,6 +21,9 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
 
     Surfaces show one run a method, its first seed; cuts a method as one line with the band of its seeds; the other
     figures all runs. Where methods share two seeds or more, the change of every measure with its interval too.
+
+    Raises:
+        RunError: the folder cannot be made.
     """
     from landscape.plots import matplotlib_figures, plotly_figures, prepare
 

@@ -219,7 +219,11 @@ def described_studies() -> dict[str, str]:
 
 
 def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]], pretrainings: Pretrainings = NONE) -> Study:
-    """Every combination of the values given, the first one being the baseline; nothing else changes."""
+    """Every combination of the values given, the first one being the baseline; nothing else changes.
+
+    Raises:
+        ConfigError: no field, an unknown one, one that all runs must share, or fewer than two of its values.
+    """
     if not vary:
         raise ConfigError("expected fields to vary, such as rho=0,0.05,0.1, got none")
     for name, values in vary.items():

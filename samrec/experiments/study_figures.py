@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.records import Table
+from landscape.sharpness.names import SCALED_LAMBDA
 from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ENDINGS
@@ -20,9 +21,10 @@ from samrec.experiments.study_values import StudyValues, read_values
 from samrec.experiments.table import Section
 from samrec.experiments.table_files import write_tables
 
-CURVATURE = ("λ_max", "λ_min")
-SHARPNESS = ("SAM ρ=0.1", "mean σ=0.01", "λ_max‖w‖²", "SAM ρ=0.5 |w|", "mean σ=0.1 |w|", "generalisation gap")
-RELATED = ("λ_max", "SAM ρ=0.1", "mean σ=0.01", "λ_max‖w‖²", "SAM ρ=0.5 |w|", "mean σ=0.1 |w|")
+CURVATURE = ("λmax", "λmin")
+MEASURES = ("SAM ρ 0.1", "average case σ 0.01", SCALED_LAMBDA, "SAM ρ 0.5 |w|", "average case σ 0.1 |w|")
+SHARPNESS = (*MEASURES, "generalisation gap")
+RELATED = ("λmax", *MEASURES)
 MOST_CURVES = 12  # runs in one picture; of more, the first seed of every cell
 
 

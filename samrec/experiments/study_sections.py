@@ -12,7 +12,7 @@ import numpy as np
 from landscape.records import Table
 from samrec.experiments.choice import choice_section
 from samrec.experiments.published import published_section
-from samrec.experiments.table import SHOWN, Section
+from samrec.experiments.table import SCALE, SHOWN, Section
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
 
@@ -148,7 +148,7 @@ def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequenc
         *([f"Not measured: {', '.join(missing)}."] if (missing := summary.attributes["unmeasured"]) else []),
         "generalisation gap = test loss − training loss, both full cross-entropy over all items without dropout: over "
         "the training targets of the users a run was trained on, and over every user's test target.",
-        "Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.",
+        SCALE,
         *(f"{name} did not settle." for name in unsettled),
     ]
     return Section("Curvature, sharpness and generalisation gap", ("measure", *labels), rows, tuple(notes))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.sharpness.names import eigenvalue_name, measure_name
 from samrec.errors import ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import Evaluation, read_evaluation
 from samrec.evaluation.metrics import METRICS
@@ -21,7 +22,6 @@ from samrec.experiments.measured_loss import FIELDS as LOSS_FIELDS
 from samrec.experiments.measured_loss import MeasuredLoss, loss_measured
 from samrec.experiments.measurements import read_measured
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
-from samrec.experiments.table import measure_name
 from samrec.training.checkpoint import Run
 
 NOT_BEGUN = "not begun"
@@ -152,7 +152,7 @@ def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Meas
     measures: dict[str, None] = {}
     unsettled = []
     for name in alike:
-        labels = [label.replace("lambda", "λ") for label in pairs[name].labels]
+        labels = list(map(eigenvalue_name, pairs[name].labels))
         own = {label: float(value) for label, value in zip(labels, pairs[name].values, strict=True)}
         sharpness = {measure_name(measure): float(measure.value) for measure in kept[name].sharpness.measures}
         own |= {key: value for key, value in sharpness.items() if key not in own}

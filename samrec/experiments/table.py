@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.display import SortableTable
-from landscape.records import Checkpoint, Eigenpairs, SharpnessMeasure, SharpnessReport, Table
-from landscape.sharpness.names import family_of, radius_text
+from landscape.records import Checkpoint, Eigenpairs, SharpnessReport, Table
+from landscape.sharpness.names import SCALED_LAMBDA, eigenvalue_name, measure_name
 from landscape.store import Store
 from landscape.whole_files import write_whole
 from samrec.errors import RunError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
 COMPARED = ("HR@10", "NDCG@10")
+SCALE = f"Measures with |w| and {SCALED_LAMBDA} do not change with the scale of the weights; the other ones do."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +89,6 @@ def write_markdown(path: Path, sections: Sequence[Section]) -> None:
         write_whole(path, markdown(sections).encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def measure_name(measure: SharpnessMeasure) -> str:
-    """A sharpness measure with its setting, as tables name it."""
-    setting = measure.setting
-    relative = " |w|" if setting.get("scale") == "relative" and not setting.get("eta") else ""
-    block = f", {setting['block']}" if setting.get("block") else ""
-    if measure.measure == "sam" and not setting.get("eta"):
-        return f"SAM ρ={setting['rho']:g}{relative}{block}"
-    if measure.measure == "average_case":
-        return f"mean σ={setting['sigma']:g}{relative}{block}"
-    if measure.measure == "lambda_max_norm_squared":
-        return f"λ_max‖w‖²{block}"
-    if measure.measure in ("lambda_max", "lambda_min"):  # as eigenvalues are called
-        return measure.measure.replace("lambda", "λ") + block
-    return f"{family_of(measure)} {radius_text(measure)}".strip()
 
 
 def _runs(table: Table) -> Section:
@@ -185,7 +170,7 @@ def _geometry(store: Store, names: Sequence[str]) -> Section:
             f"Spectrum and sharpness of the frozen {loss} training loss of {users:,} users, the same for every run.",
             f"The loss is {loss.why}.",
         ]
-    notes.append("Measures with |w| and λ_max‖w‖² do not change with the scale of the weights; the other ones do.")
+    notes.append(SCALE)
     rows = tuple((measure, *(cells.get(measure, "-") for cells in found)) for measure in measures)
     return Section("Curvature and sharpness", ("measure", *names), rows, tuple(notes))
 
@@ -205,7 +190,7 @@ def _ends(pairs: Eigenpairs, notes: list[str]) -> dict[str, str]:
     for label, value, residual, settled in zip(
         pairs.labels, pairs.values, pairs.residuals, pairs.converged, strict=True
     ):
-        cells[label.replace("lambda", "λ")] = f"{value:.4g} ± {residual:.1g}" + ("" if settled else " (unsettled)")
+        cells[eigenvalue_name(label)] = f"{value:.4g} ± {residual:.1g}" + ("" if settled else " (unsettled)")
         if not settled:
             notes.append(f"{pairs.name}: {label} did not settle to a relative residual of {pairs.tolerance:g}.")
     return cells

@@ -29,6 +29,9 @@ def make_optimizer(
         learning_rate: constant.
         momentum: of "sgd" alone.
         weight_decay: decoupled; of "adamw" and "sgd".
+
+    Raises:
+        ConfigError: another name, or a decoupled weight decay with adam.
     """
     parameters = list(model.parameters())
     if name not in OPTIMIZERS:

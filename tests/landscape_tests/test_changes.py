@@ -57,21 +57,31 @@ def test_the_baseline_and_groups_can_be_named_and_must_be_there(path):
             prepare_change(store, baseline="neither")
 
 
+@pytest.mark.parametrize("setting", ["rho", "noise"])
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
         ({"Flat": (0.1, 1), "Plain": (0.0, 2)}, "Plain"),
         ({"Contrast": (0.0, 2), "Plain": (0.0, 1), "Sam": (0.1, 0)}, "Plain"),
+        ({"Untold": (None, 1), "Plain": (0.0, 2)}, "Plain"),
+        ({"a": (0.2, 2), "b": (0.1, 1)}, "b"),
         ({"a": (None, 2), "b": (None, 1)}, "b"),
         ({"a": (None, None), "b": (None, None)}, "a"),
     ],
-    ids=["trained with rho 0", "of several with rho 0 the one measured first", "measured first", "the first"],
+    ids=[
+        "the one without",
+        "of several without the one measured first",
+        "what says nothing is not plain",
+        "measured first where all have some",
+        "measured first",
+        "the first",
+    ],
 )
-def test_the_baseline_is_the_plainest_group_not_the_alphabets_first(groups, expected, tmp_path):
+def test_the_baseline_is_the_plainest_group_not_the_alphabets_first(groups, expected, setting, tmp_path):
     with Store.write(tmp_path / "s.h5") as store:
-        for group, (rho, day) in groups.items():
-            for name in (f"{group}-1", f"{group}-2"):
-                config = {"group": group} | ({} if rho is None else {"rho": rho})
+        for group, (value, day) in groups.items():
+            for seed, name in enumerate((f"{group}-1", f"{group}-2")):
+                config = {"group": group, "seed": seed} | ({} if value is None else {setting: value})
                 store.add_checkpoint(Checkpoint(name, hash=name, norm=1.0, parameters=3, config=config))
                 created = "" if day is None else f"2026-01-0{day + 1}T12:00:00+00:00"
                 sharp = (SharpnessMeasure("sam", {"rho": 0.1}, 1.0, None, 2),)

@@ -24,11 +24,6 @@ def run(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
 def test_both_ends_go_into_the_store_and_onto_the_screen(path):
     result = run("curvature", TARGET, "--store", path, "--json")
     assert result.exit_code == 0

@@ -38,11 +38,6 @@ def add(store, name, loss, *, alpha=AXIS, beta=None, x, y=None, marks=(), group=
     store.write_points(name, order, {"loss": loss(*grid.coordinates[order].T)})
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
 def hill(alpha):
     """0.5 at 0, 0.7 at 1, and 1 more in the middle."""
     return 0.5 + 0.2 * alpha + 4 * alpha * (1 - alpha)

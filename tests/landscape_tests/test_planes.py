@@ -50,11 +50,6 @@ def run(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
 @pytest.mark.parametrize("grid", [OFF_CENTRE, LINE], ids=["plane", "line"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_surface_of_a_quadratic_is_exact_along_every_kind_and_nothing_moves(path, kind, grid):

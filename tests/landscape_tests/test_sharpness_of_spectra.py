@@ -37,11 +37,6 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
 @pytest.mark.parametrize("block", [None, "hidden", "rows:untouched"])
 def test_ends_traces_and_norms_are_those_of_the_dense_hessian_whole_and_of_a_block(block):
     small = small_network()

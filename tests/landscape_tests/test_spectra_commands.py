@@ -51,11 +51,6 @@ def printed(*arguments):
     return json.loads(result.stdout)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
 def test_traces_on_the_screen_are_those_in_the_store_and_near_the_truth(path):
     (shown,) = printed("trace", NETWORK, "--store", path, "--probes", 12)["traces"]
     kept = Store.read(path).trace("blocks")

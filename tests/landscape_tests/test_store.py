@@ -17,17 +17,6 @@ from landscape.records import Status, Table
 from landscape.store import Store
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
-@pytest.fixture
-def study(path):
-    with stores.study_at(path) as store:
-        yield store
-
-
 def assert_same(one, other):
     """Equal records, arrays and NaN included."""
     assert type(one) is type(other)

@@ -12,17 +12,6 @@ from landscape.grid import Grid, parse_axis
 from landscape.records import Provenance, Status
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
-@pytest.fixture
-def study(path):
-    with stores.study_at(path) as store:
-        yield store
-
-
 def test_the_same_surface_goes_on_where_it_stopped(study):
     study.write_points("plane", [2], stores.values_at([2]))
     held = study.add_surface(stores.empty_surface())

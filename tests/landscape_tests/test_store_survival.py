@@ -22,11 +22,6 @@ TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "study.h5"
-
-
-@pytest.fixture
 def study(path):
     """A store with a checkpoint and an empty surface of 5 x 3."""
     with Store.write(path) as store:

@@ -1,4 +1,4 @@
-"""Where real data lies on a machine that has it, and sequences drawn for tests that need none."""
+"""Where real data lies on a machine that has it, sequences for tests that need none, and the settings of every loss."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,15 @@ from samrec.data.interactions import Interactions
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 DATA = SHARED / "data"
+
+LOSSES = {
+    "bce": {"loss": "bce"},
+    "bce of 3": {"loss": "bce", "negative_count": 3},
+    "gbce": {"loss": "gbce", "negative_count": 3, "gbce_t": 0.5},
+    "sampled-softmax": {"loss": "sampled-softmax", "negative_count": 3},
+    "ce": {"loss": "ce"},
+}
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 
 
 def real_file(name):

@@ -14,7 +14,6 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 from samrec_tests import small_runs
-from samrec_tests.commands import samrec_in
 from samrec_tests.s3rec_files import write_s3rec_text
 
 from samrec.config import RunConfig
@@ -24,13 +23,6 @@ from samrec.training.files import read_tensors, write_tensors
 from samrec.training.trainer import train
 
 SMALL = ["--size", "8", "--layers", "1", "--max-length", "16", "--batch-size", "20", "--device", "cpu"]
-
-
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    write_s3rec_text(small_runs.data(), tmp_path / "data.txt")
-    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def train_arguments(*more, out="run", epochs=2):

@@ -6,7 +6,6 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 from samrec_tests import small_pretraining, small_runs
-from samrec_tests.commands import samrec_in
 from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.small_runs import assert_same_runs, assert_same_tensors, data
 from samrec_tests.test_cli_train import SMALL, assert_one_line
@@ -216,13 +215,6 @@ def test_a_method_and_its_pre_training_come_together(first):
 
 
 # From the command line
-
-
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    write_s3rec_text(data(), tmp_path / "data.txt")
-    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 MODEL = ["--data", "data.txt", *SMALL[: SMALL.index("--batch-size")], "--device", "cpu"]

@@ -119,7 +119,7 @@ def test_runs_measured_on_another_loss_than_most_are_named_and_left_out(tmp_path
             measured(study, loss="ce")
     values = read_values(study)
     assert (values.measured_on["loss"], values.measured_otherwise) == ("bce", ("sasrec-seed-1",))
-    assert ["λ_max" in run.values for run in values.runs] == [False, True, True]
+    assert ["λmax" in run.values for run in values.runs] == [False, True, True]
     assert all("generalisation gap" in run.values for run in values.runs)
     assert "Measured on another loss or other users, and left out: sasrec-seed-1." in notes_of(study)
     assert {objective["loss"] for objective in measured(study, loss="ce").values()} == {"ce"}

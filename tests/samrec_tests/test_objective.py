@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from samrec_tests.shared import every_loss
 
 from landscape.curvature.operators import Hessian
 from landscape.objective import check_frozen, gradient_at, loss_at
@@ -16,14 +17,6 @@ from samrec.objective import SequenceObjective
 from samrec.user_chunks import tightest_width
 
 ITEMS = 40
-LOSSES = {
-    "bce": {"loss": "bce"},
-    "bce of 3": {"loss": "bce", "negative_count": 3},
-    "gbce": {"loss": "gbce", "negative_count": 3, "gbce_t": 0.5},
-    "sampled-softmax": {"loss": "sampled-softmax", "negative_count": 3},
-    "ce": {"loss": "ce"},
-}
-every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 
 
 def some_interactions(users: int = 23, seed: int = 0, longest: int = 30) -> Interactions:

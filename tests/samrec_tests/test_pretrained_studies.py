@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samrec_tests import small_pretraining, small_runs, small_studies
-from samrec_tests.commands import samrec_in
+from samrec_tests import small_pretraining, small_runs
 from samrec_tests.test_cli_train import assert_one_line
 from samrec_tests.test_study_tables import rows_of
 
@@ -161,13 +160,6 @@ def test_a_study_keeps_what_every_seed_starts_from_and_takes_more_with_more_seed
 
 
 # From the command line
-
-
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    small_studies.data_file(tmp_path)
-    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def test_sasrec_and_s3rec_are_swept_side_by_side_and_again_without_a_second_training(samrec, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samrec_tests.shared import interactions_of
+from samrec_tests.shared import LOSSES, every_loss, interactions_of
 
 from landscape.curvature.operators import Hessian
 from landscape.errors import InvalidArgument
@@ -16,14 +16,6 @@ from samrec.objective import SequenceObjective
 
 ITEMS = 12  # few, so that items come again in a chunk, in a sequence, and as negatives
 LONGEST = 5
-LOSSES = {
-    "bce": {"loss": "bce"},
-    "bce of 3": {"loss": "bce", "negative_count": 3},
-    "gbce": {"loss": "gbce", "negative_count": 3, "gbce_t": 0.5},
-    "sampled-softmax": {"loss": "sampled-softmax", "negative_count": 3},
-    "ce": {"loss": "ce"},
-}
-every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 
 
 def interactions(users=4, seed=0):

@@ -27,13 +27,6 @@ from samrec.training.checkpoint import Run
 MEASURING = ("--measure", "--robust", "--users", "20", "--tolerance", "0.2", "--max-products", "40")
 
 
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    small_studies.data_file(tmp_path)
-    return samrec_in(tmp_path, monkeypatch, capsys)
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A measured study, exported: its folder, that of its record."""

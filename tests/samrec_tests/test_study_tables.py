@@ -226,13 +226,13 @@ def test_measures_of_other_settings_replace_the_old_ones(study, tmp_path):
     assert list(read_measured(moved.measured)) == names
     values, sections, _ = rebuild_tables(moved)
     assert len(values.unsettled) == 12
-    assert "sasrec-seed-1 λ_max did not settle." in [note for section in sections for note in section.notes]
+    assert "sasrec-seed-1 λmax did not settle." in [note for section in sections for note in section.notes]
 
 
 def test_every_measure_is_held_against_both_targets(tables):
     rows = rows_of(tables["relations"])
     measures = {row["measure"] for row in rows}
-    assert {"λ_max", "λ_min", "λ_max‖w‖²", "SAM ρ=0.1", "SAM ρ=0.5 |w|", "mean σ=0.01"} <= measures
+    assert {"λmax", "λmin", "λmax × ‖w‖²", "SAM ρ 0.1", "SAM ρ 0.5 |w|", "average case σ 0.01"} <= measures
     assert {(row["measure"], row["target"]) for row in rows} == {(m, t) for m in measures for t in ("NDCG@10", GAP)}
     values = {(row["run"], row["quantity"]): row["value"] for row in rows_of(tables["values"])}
     for row in rows:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from samrec_tests import small_runs, small_studies
-from samrec_tests.commands import samrec_in
 from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.small_studies import SMALL, arguments
 
@@ -16,19 +15,6 @@ from samrec.evaluation.evaluate import read_evaluation
 from samrec.experiments.study_folder import define, open_study
 from samrec.experiments.sweep import sweep
 from samrec.training.checkpoint import Run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A study of two radii and two seeds, run to its end in this process."""
-    return small_studies.swept(tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    small_studies.data_file(tmp_path)
-    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def test_every_run_is_an_ordinary_run_folder_with_its_evaluation(finished):

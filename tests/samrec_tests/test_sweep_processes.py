@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import psutil
 import pytest
 from samrec_tests import small_runs, small_studies
-from samrec_tests.commands import samrec_in
 from samrec_tests.small_studies import arguments
 
 from landscape.errors import WorkerDied
@@ -18,19 +17,6 @@ from samrec.experiments.study_folder import held
 from samrec.experiments.sweep import answers
 from samrec.training.checkpoint import Run
 from samrec.training.files import read_tensors
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A study of two radii and two seeds, run to its end in this process."""
-    return small_studies.swept(tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture
-def samrec(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder of its own with data.txt: exit code, stdout, stderr."""
-    small_studies.data_file(tmp_path)
-    return samrec_in(tmp_path, monkeypatch, capsys)
 
 
 def test_a_pool_gives_the_same_runs(finished, tmp_path):

@@ -119,7 +119,11 @@ def find_layout(
 
 
 def open_bytes(path: Path) -> tuple[io.BufferedIOBase, io.BufferedIOBase]:
-    """The content, decompressed if it is gzipped, and the file itself, whose place tells how far reading has come."""
+    """The content, decompressed if it is gzipped, and the file itself, whose place tells how far reading has come.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         raw = path.open("rb")
         zipped = raw.read(2) == GZIP

@@ -53,7 +53,11 @@ class Clock:
 
 
 def find_clock(sample: pl.Series, unit: str = "seconds") -> Clock:
-    """The clock that reads most of a sample of times written as text."""
+    """The clock that reads most of a sample of times written as text.
+
+    Raises:
+        ConfigError: a unit of time that there is not.
+    """
     if unit not in get_args(Unit):
         raise ConfigError(f"expected one of the time units {', '.join(get_args(Unit))}, got {unit!r}")
     clocks = [Clock(form, unit) for form in FORMS]  # type: ignore[arg-type]
