@@ -164,7 +164,7 @@ def relations_section(table: Table) -> Section:
         "Kendall's tau-b over runs; 95 % bootstrap interval over redrawn runs, seeds of one cell counting as runs of "
         "their own.",
         "generalisation gap = test loss − training loss. If sharper meant worse, tau would be below 0 with NDCG@10 and "
-        "above 0 with the gap (for λ_min, whose size is its depth, the other way round).",
+        "above 0 with the gap (for λmin, whose size is its depth, the other way round).",
         "Holm and BH adjust p over all measures held against the same target. An association, not a cause.",
     )
     header = ("measure", "with", "tau", "95 % interval", "p", "Holm", "BH", "runs")
