@@ -19,7 +19,7 @@ ROOT = HERE.parent
 PACKAGES = ("landscape", "samrec")
 MEASURED = (  # pictures kept beside README.md
     *("beauty-contour", "beauty-change", "beauty-path", "beauty-ratio", "beauty-density"),
-    "beauty-sharpness-table",
+    *("beauty-sharpness-table", "beauty-relation", "beauty-rho-training", "beauty-rho-sharpness"),
 )
 NAMES = """# Public names
 

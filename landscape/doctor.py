@@ -28,6 +28,7 @@ UNEQUAL = 3.0  # ratio of the norms of two directions of one plane
 ROUNDING = 1e-6  # relative to the loss at the centre
 COSINE = 1e-6
 OF_A_CHECKPOINT = ("model", "fixed_tensors", "frozen_parameters")  # facts that differ with the checkpoint, not the loss
+OF_A_SOLVER = ("curvature_tolerance", "max_products", "solver_seed")  # how a ratio map found its eigenvalues
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ def _loss_facts(provenance: Provenance) -> dict[str, Any]:
     return {
         key: value
         for key, value in provenance.objective.items()
-        if key not in OF_A_CHECKPOINT and (key not in UNSET or value != UNSET[key])
+        if key not in (*OF_A_CHECKPOINT, *OF_A_SOLVER) and (key not in UNSET or value != UNSET[key])
     }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from landscape import store_refusals as refusals
 from landscape.errors import StoreMismatch
+from landscape.product_error import largest_of
 from landscape.records import Eigenpairs, Mark, SharpnessReport, Status, Surface
 from landscape.sharpness.spectral import SPECTRAL, identity_of, uncertainty_of
 from landscape.spectra import Density, Subsets, Trace
@@ -104,7 +105,10 @@ def joined_eigenpairs(path: Path, what: str, held: Eigenpairs, came: Eigenpairs)
         both = held.mass.masses, came.mass.masses
         if held.mass.blocks != came.mass.blocks or not same(*both).all():
             raise StoreMismatch(f"expected the eigenvectors of {what} in one place, got another in {path}")
-    return held if mass is held.mass and loss == held.loss else replace(held, mass=mass, loss=loss)
+    error = largest_of(held.product_error, came.product_error)
+    if mass is held.mass and (loss, error) == (held.loss, held.product_error):
+        return held
+    return replace(held, mass=mass, loss=loss, product_error=error)
 
 
 def joined_probes(path: Path, what: str, held: Probed, came: Probed) -> Probed:
@@ -131,7 +135,8 @@ def joined_probes(path: Path, what: str, held: Probed, came: Probed) -> Probed:
             )
     loss = _one_loss(path, what, held, came)
     more = came if came.probes > held.probes else held
-    return more if more.loss == loss else replace(more, loss=loss)
+    error = largest_of(held.product_error, came.product_error)
+    return more if (more.loss, more.product_error) == (loss, error) else replace(more, loss=loss, product_error=error)
 
 
 def joined_subsets(path: Path, what: str, held: Subsets, came: Subsets) -> Subsets:
@@ -154,11 +159,13 @@ def joined_subsets(path: Path, what: str, held: Subsets, came: Subsets) -> Subse
                     f"expected {part} {one.tolist()} of {draw[0]} users, seed {draw[1]}, in {what}, got "
                     f"{other.tolist()} in {path}"
                 )
+    error = largest_of(held.product_error, came.product_error)
     if not new:
-        return held
+        return held if error == held.product_error else replace(held, product_error=error)
     columns: dict[str, Any] = {part: np.concatenate([getattr(held, part), getattr(came, part)[new]]) for part in DRAWS}
     order = np.lexsort([columns["seeds"], columns["users"]])
-    return replace(held, **{part: column[order] for part, column in columns.items()})
+    columns = {part: column[order] for part, column in columns.items()}
+    return replace(held, **columns, product_error=error)
 
 
 def _draws(subsets: Subsets) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.display import Display, Shown, SortableTable
+from landscape.product_error import as_notes
 from landscape.sharpness.measure import Scalars as Scalars
 from landscape.sharpness.measure import SharpnessMeasure as SharpnessMeasure
 from landscape.sharpness.names import eigenvalue_name, family_of, is_invariant, radius_text
@@ -202,6 +203,7 @@ class Eigenpairs(Shown):
     settings: Scalars = field(default_factory=dict)  # top, tolerance, seed, max_products, and what was not left alone:
     # bottom, block, confirm, warm_start; empty in such stores
     mass: BlockMass | None = None  # where the eigenvectors live; None in stores from before it was kept
+    product_error: float | None = None  # see `landscape.product_error`; None where products are exact to rounding
 
     def _display(self) -> Display:
         facts = {"checkpoint": self.checkpoint, "loss": self.loss, "by": self.method}
@@ -210,7 +212,7 @@ class Eigenpairs(Shown):
         columns = (labels, self.values.tolist(), self.residuals.tolist(), self.converged.tolist())
         table = SortableTable("", ("", "value", "residual", "settled"), tuple(zip(*columns, strict=True)))
         note = "An eigenvalue lies within the residual of each value."
-        return Display("Eigenpairs", self.name, facts, (table,), (note,))
+        return Display("Eigenpairs", self.name, facts, (table,), (note, *as_notes(self.product_error)))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from landscape.display import Display, Shown, SortableTable
 from landscape.estimates import Floats, mean_and_error, moments, root_and_error
+from landscape.product_error import as_notes
 from landscape.records import Provenance, Scalars
 
 
@@ -27,6 +28,7 @@ class Density(Shown):
     provenance: Provenance
     loss: float | None = None  # the objective at w
     settings: Scalars = field(default_factory=dict)  # steps, seed, block, coordinates
+    product_error: float | None = None  # see `landscape.product_error`; None where products are exact to rounding
 
     @property
     def probes(self) -> int:
@@ -71,7 +73,13 @@ class Density(Shown):
         outermost = {"outermost above": self.end(1), "outermost below": self.end(-1)}
         rows = [(name, value, error, "standard error") for name, (value, error) in estimates.items()]
         rows += [(name, value, residual, "residual") for name, (value, residual) in outermost.items()]
-        return Display("Density", self.name, facts, (SortableTable("", ("", "value", "±", "which is a"), tuple(rows)),))
+        return Display(
+            "Density",
+            self.name,
+            facts,
+            (SortableTable("", ("", "value", "±", "which is a"), tuple(rows)),),
+            as_notes(self.product_error),
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,6 +97,7 @@ class Trace(Shown):
     provenance: Provenance
     loss: float | None = None
     settings: Scalars = field(default_factory=dict)  # method, seed, block, relative; Hutch++ its probes
+    product_error: float | None = None  # see `landscape.product_error`; None where products are exact to rounding
 
     @property
     def probes(self) -> int:
@@ -114,7 +123,7 @@ class Trace(Shown):
         columns = zip(names, self.blocks, self.coordinates, self.estimates, strict=True)
         rows = tuple((quantity, block, frame, value, error) for quantity, block, frame, (value, error) in columns)
         table = SortableTable("", ("", "block", "coordinates", "value", "standard error"), rows)
-        return Display("Trace", self.name, {**facts, "probes": self.probes}, (table,))
+        return Display("Trace", self.name, {**facts, "probes": self.probes}, (table,), as_notes(self.product_error))
 
 
 def trace_differences(one: Trace, other: Trace) -> dict[tuple[str, str], tuple[float, float]]:
@@ -149,10 +158,11 @@ class Subsets(Shown):
     products: NDArray[np.int64]  # (rows,)
     provenance: Provenance  # of the last row, but for users and seed
     settings: Scalars = field(default_factory=dict)  # method, tolerance, max_products
+    product_error: float | None = None  # see `landscape.product_error`; None where products are exact to rounding
 
     def _display(self) -> Display:
         columns = (self.users, self.seeds, self.losses, *self.values.T, *self.residuals.T)
         rows = tuple(zip(*(column.tolist() for column in columns), strict=True))
         shown = ("users", "seed", "loss", "λmax", "λmin", "residual of λmax", "of λmin")
         facts = {"checkpoint": self.checkpoint, "draws": len(rows), "settled": bool(self.converged.all())}
-        return Display("Subsets", self.name, facts, (SortableTable("", shown, rows),))
+        return Display("Subsets", self.name, facts, (SortableTable("", shown, rows),), as_notes(self.product_error))

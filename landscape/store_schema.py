@@ -7,7 +7,7 @@
                          marks, group, approximation where there are any
     /nodes/NAME          the same, at the nodes that the surface NAME is interpolated from; most of them never needed
     /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
-                         method, settings; the groups inside are in `store_spectra`
+                         method, settings, product_error of inexact products; the groups inside: `store_spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note, seconds; checkpoint, ..., centre_loss
     /trajectories/NAME   coordinates, distance, residual, loss, epoch, label, hash, explained; x, y (direction ids), ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
@@ -182,6 +182,7 @@ def write_eigenpairs(group: Group, pairs: Eigenpairs, checkpoint_hash: str) -> N
     group.attrs["settings"] = as_json(pairs.settings)
     _write_mass(group, pairs.mass)
     write_number(group, "centre_loss", pairs.loss)
+    write_number(group, "product_error", pairs.product_error)
     write_origin(group, pairs.checkpoint, checkpoint_hash, pairs.provenance)
 
 
@@ -201,6 +202,7 @@ def read_eigenpairs(group: Group, name: str) -> Eigenpairs:
         loss=read_number(group, "centre_loss"),
         settings=json.loads(group.attrs.get("settings", "{}")),
         mass=_read_mass(group),
+        product_error=read_number(group, "product_error"),
     )
 
 

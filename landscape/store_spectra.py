@@ -22,7 +22,15 @@ from landscape import store_refusals as refusals
 from landscape.errors import StoreMismatch
 from landscape.records import Checkpoint, Provenance, Scalars
 from landscape.spectra import Density, Subsets, Trace
-from landscape.store_columns import as_json, read_column, read_provenance, write_column, write_origin
+from landscape.store_columns import (
+    as_json,
+    read_column,
+    read_number,
+    read_provenance,
+    write_column,
+    write_number,
+    write_origin,
+)
 
 Record = TypeVar("Record")
 SpectraKind = Literal["densities", "traces", "subsets"]
@@ -214,6 +222,7 @@ def write_subsets(group: Any, subsets: Subsets, checkpoint_hash: str) -> None:
     columns = {"users": subsets.users, "seed": subsets.seeds, "loss": subsets.losses, "products": subsets.products}
     _write_along(group, "row", columns)
     group.attrs["settings"] = as_json(subsets.settings)
+    write_number(group, "product_error", subsets.product_error)
     write_origin(group, subsets.checkpoint, checkpoint_hash, subsets.provenance)
 
 
@@ -231,6 +240,7 @@ def read_subsets(group: Any, name: str) -> Subsets:
         products=group["products"][...],
         provenance=read_provenance(group),
         settings=json.loads(group.attrs["settings"]),
+        product_error=read_number(group, "product_error"),
     )
 
 
@@ -257,15 +267,17 @@ def _write_along(group: Any, axis: str, columns: Mapping[str, NDArray[Any]]) -> 
 
 def _write_rest(group: Any, record: Density | Trace, checkpoint_hash: str) -> None:
     group.attrs["products"], group.attrs["settings"] = record.products, as_json(record.settings)
-    if record.loss is not None:
-        group.attrs["centre_loss"] = record.loss
+    write_number(group, "centre_loss", record.loss)
+    write_number(group, "product_error", record.product_error)
     write_origin(group, record.checkpoint, checkpoint_hash, record.provenance)
 
 
 def _read_rest(group: Any) -> dict[str, Any]:
     provenance: Provenance = read_provenance(group)
-    loss = float(group.attrs["centre_loss"]) if "centre_loss" in group.attrs else None
-    settings = json.loads(group.attrs["settings"])
     return {
-        "products": int(group.attrs["products"]), "provenance": provenance, "loss": loss, "settings": settings,
-    }  # fmt: skip
+        "products": int(group.attrs["products"]),
+        "provenance": provenance,
+        "loss": read_number(group, "centre_loss"),
+        "settings": json.loads(group.attrs["settings"]),
+        "product_error": read_number(group, "product_error"),
+    }

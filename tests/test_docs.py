@@ -119,9 +119,11 @@ def full_store(tmp_path):
     with Store.write(path) as store:
         docs_module("gallery").fill(store)
         store.add_checkpoint(dataclasses.replace(store.checkpoint("sharp"), name="full", loss=0.5))
-        for kind in ("eigenpairs", "sharpness", "density", "trace"):
-            full = dataclasses.replace(getattr(store, kind)("sharp"), name="full", loss=0.5)
-            getattr(store, f"add_{kind}")(full)
+        missing = {"loss": 0.5, "product_error": 1e-4}
+        for kind in ("eigenpairs", "sharpness", "density", "trace", "subsets"):
+            held = getattr(store, kind)("sharp")
+            given = {key: value for key, value in missing.items() if hasattr(held, key)}
+            getattr(store, f"add_{kind}")(dataclasses.replace(held, name="full", **given))
         y = Direction("filter", 1, {}, hash="0" * 64, norm=1.0, orthogonal_to="1" * 64, cosine=0.0)
         one, marks = store.surface("sharp"), (Mark("flat", 0.5),)
         full = dataclasses.replace(one, name="full", y=y, marks=marks, group="seeds", approximation={"error": 0.0})

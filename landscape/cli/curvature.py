@@ -10,6 +10,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
+from landscape.cli.spectra import say_product_errors
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def curvature(
         for pairs in records:
             if "basis" in pairs.settings:
                 typer.echo(f"{pairs.name}: {pairs.settings['basis']} vectors kept in {pairs.settings['basis_dtype']}")
+        say_product_errors(records)
     if not settled:
         raise typer.Exit(DID_NOT_SETTLE)
 
@@ -175,6 +177,7 @@ def _say_cost(
 def _as_json(pairs: "Eigenpairs") -> dict[str, Any]:
     payload: dict[str, Any] = {
         "name": pairs.name, "checkpoint": pairs.checkpoint, "method": pairs.method, "eigenpairs": _rows(pairs),
+        "product_error": pairs.product_error,
     }  # fmt: skip
     payload |= {key: pairs.settings[key] for key in ("basis", "basis_dtype") if key in pairs.settings}
     if pairs.mass is None:

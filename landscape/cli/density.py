@@ -8,7 +8,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import opened
 from landscape.cli.running import LARGEST_SEED, command_line, emit
-from landscape.cli.spectra import going_on, record_name, say_cost, with_error
+from landscape.cli.spectra import going_on, record_name, say_cost, say_product_errors, with_error
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def density(
             )
             records.append(found)
     emit(as_json, {"store": str(store), "densities": [as_json_of(record) for record in records]}, _table(records))
+    if not as_json:
+        say_product_errors(records)
 
 
 def as_json_of(record: "Density") -> dict[str, Any]:
@@ -105,6 +107,7 @@ def as_json_of(record: "Density") -> dict[str, Any]:
         **record.settings,
         "probes": record.probes,
         "products": record.products,
+        "product_error": record.product_error,
         "dimension": record.dimension,
         **numbers,
     }

@@ -85,6 +85,7 @@ def _eigenpairs(record: Any) -> dict[str, Any]:
         **{label: float(value) for label, value in zip(record.labels, record.values, strict=True)},
         "largest_residual": float(record.residuals.max(initial=0.0)),
         "converged": bool(record.converged.all()),
+        **_inexact(record),
     }
 
 
@@ -93,7 +94,7 @@ def _density(record: Any) -> dict[str, Any]:
 
     row = {**as_json_of(record), "loss": record.loss}
     shown = "name checkpoint loss block coordinates steps probes smallest_node largest_node trace trace_error"
-    return {key: row[key] for key in shown.split()}
+    return {key: row[key] for key in shown.split()} | _inexact(record)
 
 
 def _trace(record: Any) -> list[dict[str, Any]]:
@@ -103,7 +104,7 @@ def _trace(record: Any) -> list[dict[str, Any]]:
         value, error = record.estimate("trace", coordinates=coordinates)
         row = {"name": record.name, "checkpoint": record.checkpoint, "loss": record.loss}
         row |= {"method": record.settings["method"], "block": record.settings["block"], "coordinates": coordinates}
-        row |= {"probes": record.probes, "trace": value, "trace_error": error}
+        row |= {"probes": record.probes, "trace": value, "trace_error": error, **_inexact(record)}
         rows.append(row)
     return rows
 
@@ -115,7 +116,12 @@ def _subsets(record: Any) -> dict[str, Any]:
         "users": sorted({str(number) for number in record.users.tolist()}, key=int),
         "draws": len(record.users),
         "converged": bool(record.converged.all()),
+        **_inexact(record),
     }
+
+
+def _inexact(record: Any) -> dict[str, float]:
+    return {} if record.product_error is None else {"product_error": record.product_error}
 
 
 def _sharpness(record: Any) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What `landscape trace` and `landscape density` share: going on with what a store holds, costs, text of a number."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from landscape.cli.measuring import cost_of
 from landscape.cli.running import emit
+from landscape.product_error import product_notes
 
 if TYPE_CHECKING:
     from landscape.objective import LossValue, Objective
@@ -81,6 +84,12 @@ def say_cost(
         for row in rows
     ]
     emit(as_json, {"dry_run": rows}, "\n".join(lines))
+
+
+def say_product_errors(records: Iterable[Any]) -> None:
+    """A line for each record whose Hessian products are not exact."""
+    for line in product_notes(records):
+        typer.echo(line)
 
 
 def with_error(value: float, error: float) -> str:

@@ -9,7 +9,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import name_of, numbers, opened
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
-from landscape.cli.spectra import going_on, say_cost
+from landscape.cli.spectra import going_on, say_cost, say_product_errors
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def subsets(
     settled = all(found.converged.all() for found in records)
     payload = {"store": str(store), "converged": settled, "subsets": [_as_json(found) for found in records]}
     emit(as_json, payload, _table(records))
+    if not as_json:
+        say_product_errors(records)
     if not settled:
         raise typer.Exit(DID_NOT_SETTLE)
 
@@ -102,7 +104,13 @@ def _as_json(record: "Subsets") -> dict[str, Any]:
         }
         for k in range(len(record.users))
     ]
-    return {"name": record.name, "checkpoint": record.checkpoint, **record.settings, "draws": rows}
+    return {
+        "name": record.name,
+        "checkpoint": record.checkpoint,
+        **record.settings,
+        "product_error": record.product_error,
+        "draws": rows,
+    }
 
 
 def _table(records: "list[Subsets]") -> Any:

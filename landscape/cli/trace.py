@@ -8,7 +8,7 @@ import typer
 from landscape.cli import options
 from landscape.cli.measuring import opened
 from landscape.cli.running import LARGEST_SEED, command_line, emit
-from landscape.cli.spectra import going_on, record_name, say_cost, with_error
+from landscape.cli.spectra import going_on, record_name, say_cost, say_product_errors, with_error
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def trace(
         "differences": [difference for record in records[1:] for difference in _differences(records[0], record)],
     }
     emit(as_json, payload, _table(records))
+    if not as_json:
+        say_product_errors(records)
 
 
 def _rows(record: "Trace") -> list[dict[str, Any]]:
@@ -133,6 +135,7 @@ def _as_json(record: "Trace") -> dict[str, Any]:
         **record.settings,
         "probes": record.probes,
         "products": record.products,
+        "product_error": record.product_error,
         "estimates": _rows(record),
     }
 

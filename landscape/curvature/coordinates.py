@@ -33,6 +33,11 @@ class Rescaled(Operator):
         self.size, self.device = operator.size, operator.device
         self._operator, self._scale = operator, scale
 
+    @property
+    def relative_error(self) -> float | None:
+        """Of the products of H itself."""
+        return self._operator.relative_error
+
     def matmat(self, V: Columns) -> Columns:
         """The product with several vectors at once."""
         self._check(V, 2)
@@ -46,6 +51,11 @@ class Counted(Operator):
     def __init__(self, operator: Operator, report: Callable[[int], None]) -> None:
         self.size, self.device = operator.size, operator.device
         self._operator, self._report = operator, report
+
+    @property
+    def relative_error(self) -> float | None:
+        """As the operator says it."""
+        return self._operator.relative_error
 
     def matmat(self, V: Columns) -> Columns:
         """The product with several vectors at once."""

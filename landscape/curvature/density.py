@@ -28,6 +28,7 @@ from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.estimates import Floats
 from landscape.objective import LossValue, Objective, check_frozen
+from landscape.product_error import largest_of
 from landscape.progress import progress
 from landscape.records import Scalars
 from landscape.spectra import Density
@@ -216,6 +217,7 @@ def density_of(
                 provenance=provenance(objective, command),
                 loss=loss.value,
                 settings=settings_of(steps=steps, seed=seed, block=block, coordinates=coordinates),
+                product_error=largest_of(operator.relative_error, None if record is None else record.product_error),
             )
             if keep is not None:
                 keep(record)

@@ -100,6 +100,7 @@ def eigenpairs_of(
         loss=loss.value,
         settings=settings,
         mass=mass_of(objective.layout, [pair.vector for pair in found], block=block),
+        product_error=operator.relative_error,
     )
 
 

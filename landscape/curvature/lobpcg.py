@@ -3,6 +3,10 @@
 SciPy's tolerance is absolute and by default n sqrt(eps), .013 for a SASRec of 877,888 coordinates: larger than most of
 the eigenvalues that are looked for. Here it is `tolerance` times the smallest wanted eigenvalue, as known after a few
 steps, and what is reported is computed afterwards from one more product for each pair.
+
+SciPy gives back the block with the smallest residuals that it has seen. In a large space that is the random start for
+many steps: its quotients and residuals are small, and grow before they shrink. Rounds of one length would then begin
+at the start for ever, so each is twice as long as the one before.
 """
 
 import warnings
@@ -15,7 +19,7 @@ from landscape.curvature.eigenpair import MAX_PRODUCTS, TOLERANCE, Eigenpair, ch
 from landscape.curvature.operators import Product
 from landscape.errors import InvalidArgument, NonFiniteProduct
 
-STEPS = 5  # before the eigenvalues are looked at, and then each time
+STEPS = 5  # before the eigenvalues are looked at; twice as many before the next time, and so on
 SPARE = 1  # vectors beyond those wanted: the last of a block is the slowest
 
 
@@ -93,9 +97,10 @@ def _one_end(
         return image
 
     operator = LinearOperator((len(X), len(X)), matvec=multiplied, matmat=multiplied, dtype=np.float64)
-    width, accepted = X.shape[1], np.finfo(np.float64).tiny
+    width, accepted, allowed = X.shape[1], np.finfo(np.float64).tiny, STEPS
     while True:
-        steps = min(STEPS, (max_products - spent) // width - 3)  # a start, a final residual and ours beside them
+        steps = min(allowed, (max_products - spent) // width - 3)  # a start, a final residual and ours beside them
+        allowed *= 2
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that it did not converge is ours to say
             values, X = lobpcg(operator, X, tol=accepted, maxiter=max(steps, 0), largest=True)

@@ -48,6 +48,11 @@ class Operator(ABC):
     size: int  # n, the length of a vector
     device: torch.device  # where products are made; vectors may live elsewhere and come back there
 
+    @property
+    def relative_error(self) -> float | None:
+        """What was stated of the error of products so far, the largest; None where they are exact to rounding."""
+        return None
+
     @abstractmethod
     def matmat(self, V: Columns) -> Columns:
         """The product with several vectors at once, (n, columns) in float64."""

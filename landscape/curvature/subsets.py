@@ -17,6 +17,7 @@ from landscape.describe import provenance
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective, loss_at
 from landscape.parameters import content_hash
+from landscape.product_error import largest_of
 from landscape.progress import progress
 from landscape.records import Scalars
 from landscape.spectra import Subsets
@@ -67,7 +68,8 @@ def subsets_of(
             if weights not in (None, found):
                 raise InvalidArgument(f"expected the same weights for every draw, got others for seed {seed}")
             weights = found
-            pairs = find_ends(Hessian(objective), seed=seed, tolerance=tolerance, max_products=max_products)
+            hessian = Hessian(objective)
+            pairs = find_ends(hessian, seed=seed, tolerance=tolerance, max_products=max_products)
             ends = [pairs[label] for label in ENDS]
             row: dict[str, Any] = {
                 "users": np.array([users]),
@@ -87,6 +89,7 @@ def subsets_of(
                 **{key: column[order] for key, column in row.items()},
                 provenance=provenance(objective, command),
                 settings=settings_of(tolerance=tolerance, max_products=max_products),
+                product_error=largest_of(hessian.relative_error, None if record is None else record.product_error),
             )
             if keep is not None:
                 keep(record)

@@ -31,6 +31,7 @@ from landscape.errors import InvalidArgument
 from landscape.estimates import Floats, mean_and_error, root_and_error
 from landscape.objective import LossValue, Objective, check_frozen
 from landscape.parameters import Vector
+from landscape.product_error import largest_of
 from landscape.progress import progress
 from landscape.records import Scalars
 from landscape.spectra import Trace
@@ -230,7 +231,7 @@ def trace_of(
     frames: list[Coordinates] = ["raw", "relative"] if relative else ["raw"]
     rows: list[tuple[str, str, str, int]] = []
     samples: list[Floats] = []
-    products = 0
+    products, error = 0, None if held is None else held.product_error
     with progress(f"Hessian products, {checkpoint}", len(frames) * (probes - first)) as advance:
         for frame in frames:
             operator = hessian_in(objective, block=block, coordinates=frame)
@@ -244,6 +245,7 @@ def trace_of(
                 found = {("trace", "all"): new.trace, ("frobenius_norm", "all"): new.frobenius_norm}
                 found |= {("trace", part): estimate for part, estimate in new.blocks.items()}
             products += found["trace", "all"].products
+            error = largest_of(error, operator.relative_error)
             for (quantity, part), estimate in found.items():
                 size = operator.size if part == "all" else int(masks[part].sum())
                 rows.append((quantity, part, frame, size))
@@ -264,6 +266,7 @@ def trace_of(
         provenance(objective, command),
         loss.value,
         settings_of(method=method, probes=probes, seed=seed, block=block, relative=relative),
+        error,
     )
 
 

@@ -34,10 +34,13 @@ def surface_csv(surface: Surface) -> bytes:
 
 
 def eigenpairs_csv(pairs: Eigenpairs) -> bytes:
-    """A row an eigenvalue."""
+    """A row an eigenvalue, and an empty `product_error` where products are exact."""
     columns = [pairs.values, pairs.residuals, pairs.converged, pairs.products]
     rows = zip(pairs.labels, *(column.tolist() for column in columns), strict=True)
-    return _csv(["label", "value", "residual", "converged", "products"], rows)
+    error = "" if pairs.product_error is None else pairs.product_error
+    return _csv(
+        ["label", "value", "residual", "converged", "products", "product_error"], ((*row, error) for row in rows)
+    )
 
 
 def sharpness_csv(report: SharpnessReport) -> bytes:

@@ -10,6 +10,7 @@ from landscape.plots.figure_data import Floats
 from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import sharpness_of
 from landscape.plots.prepare_studies import training_of
+from landscape.product_error import product_notes
 from landscape.records import SharpnessReport, Table
 from landscape.report.cards import marks_cards, row_cards, trend_cards
 from landscape.report.evidence import evidence_of, shared_first
@@ -105,7 +106,7 @@ def _spectrum(store: Store) -> Iterator[Section]:
         "Both ends of the Hessian's spectrum, named by sign.",
         marks_cards(data, "spectrum", titles),
         (sortable_table("Eigenvalues", columns, rows),),
-        data.notes,
+        (*data.notes, *product_notes(records)),
         shared_first(evidence_of(r.name, r.provenance) for r in records),
         tuple(f"{r.name}: {label} did not converge" for r in records
               for label, settled in zip(r.labels, r.converged, strict=True) if not settled),
@@ -130,7 +131,7 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
             "The share of eigenvalues at each place, by Lanczos quadrature from random probes.",
             trend_cards(data, "density"),
             (sortable_table("Spectral densities", columns, rows),),
-            data.notes,
+            (*data.notes, *product_notes(densities)),
             shared_first(evidence_of(d.name, d.provenance) for d in densities),
         )
     if store.names("traces"):
@@ -149,14 +150,16 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
             "The sum of all eigenvalues, whole and by block; relative to |w|, re-scaling leaves it alone.",
             marks_cards(marks, "trace"),
             (sortable_table("Traces", columns, lines),),
-            marks.notes,
+            (*marks.notes, *product_notes(traces)),
             shared_first(evidence_of(t.name, t.provenance) for t in traces),
         )
     if store.names("subsets"):
         ends = prepare.prepare_subsets(store)
         text = "Both ends of the spectrum on random subsets: how many users are enough?"
-        evidence = (evidence_of(name, store.subsets(name).provenance) for name in store.names("subsets"))
-        yield Section("Subsets", text, trend_cards(ends, "subsets"), notes=ends.notes, evidence=shared_first(evidence))
+        subsets = [store.subsets(name) for name in store.names("subsets")]
+        notes = (*ends.notes, *product_notes(subsets))
+        evidence = shared_first(evidence_of(one.name, one.provenance) for one in subsets)
+        yield Section("Subsets", text, trend_cards(ends, "subsets"), notes=notes, evidence=evidence)
 
 
 def _sharpness(store: Store) -> Iterator[Section]:

@@ -17,6 +17,7 @@ from landscape.curvature.operators import Hessian
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective
 from landscape.parameters import Layout
+from landscape.product_error import product_note
 from landscape.records import SharpnessMeasure
 from landscape.sharpness.m_sharpness import mean_and_error
 
@@ -57,7 +58,8 @@ def relative_flatness(
         values.append(torch.dot(v, product(v)).item())
     setting: dict[str, float | int | str | bool | None] = {"table": name, "probes": probes, "seed": seed}
     setting |= {} if block is None else {"block": block}
-    return SharpnessMeasure("relative_flatness", setting, *mean_and_error(values), 3 * probes)
+    note = product_note(product.relative_error)
+    return SharpnessMeasure("relative_flatness", setting, *mean_and_error(values), 3 * probes, note)
 
 
 def table_of(layout: Layout, table: str | None, block: str | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import InvalidArgument
+from landscape.product_error import product_note
 from landscape.records import Eigenpairs, Provenance, SharpnessMeasure
 from landscape.spectra import Trace
 from landscape.store_refusals import same_objective
@@ -95,7 +96,7 @@ def from_trace(trace: Trace) -> tuple[SharpnessMeasure, ...]:
             }
             setting |= _block_of(trace)
             cost = trace.products // len(frames)
-            measures.append(SharpnessMeasure(quantity, setting, value, error, cost))
+            measures.append(SharpnessMeasure(quantity, setting, value, error, cost, product_note(trace.product_error)))
     return tuple(measures)
 
 
@@ -158,7 +159,8 @@ def _measure(
 ) -> SharpnessMeasure:
     places = [pairs.labels.index(label) for label in labels]
     open_ones = [label for label, k in zip(labels, places, strict=True) if not pairs.converged[k]]
-    note = f"{' and '.join(open_ones)} did not converge" if open_ones else ""
+    unsettled = f"{' and '.join(open_ones)} did not converge" if open_ones else ""
+    note = "; ".join(filter(None, (unsettled, product_note(pairs.product_error))))
     cost = int(max(pairs.products[places or slice(None)], default=0))
     allowed = pairs.settings.get("max_products", cost)
     about = {"residual": residual, "tolerance": pairs.tolerance, "max_products": allowed, **setting, **_block_of(pairs)}

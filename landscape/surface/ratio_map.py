@@ -35,7 +35,8 @@ CURVATURE_VALUES = (
     "ratio",  # |lambda_min / lambda_max|
     "lambda_max",
     "lambda_min",
-    "residual_max",  # ||Hv - theta v|| of each end: a true eigenvalue lies within this of theta
+    "residual_max",  # ||Hv - theta v|| of each end, with what central differences may be off: a true eigenvalue is
+    # within this of theta
     "residual_min",
     "converged",  # 1 where both ends are
     "products",
@@ -97,12 +98,13 @@ class CurvaturePoint:
             self.known[point] = vectors.float()
             if len(self.known) > KEPT:
                 self.known.pop(next(iter(self.known)))
+        inexact = hessian.relative_error or 0.0
         found = {
             "ratio": abs(bottom.value / top.value) if top.value else float("inf"),
             "lambda_max": top.value,
             "lambda_min": bottom.value,
-            "residual_max": top.residual,
-            "residual_min": bottom.residual,
+            "residual_max": top.residual + inexact * abs(top.value),
+            "residual_min": bottom.residual + inexact * abs(bottom.value),
             "converged": float(top.converged and bottom.converged),
             "products": float(top.products),
         }

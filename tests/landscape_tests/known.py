@@ -195,6 +195,38 @@ def third_network(*, users: int | None = None) -> ModelObjective:
     return partial_network(users=users, seed=2)
 
 
+class Cube(torch.autograd.Function):
+    """x^3, differentiated once by hand: its backward pass has no derivative of any kind."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        return 3 * ctx.saved_tensors[0] ** 2 * slope
+
+
+def cubed_network(*, users: int | None = None, seed: int = 0) -> ModelObjective:
+    """Two cubed outputs in single precision: products come from central differences alone.
+
+    `users` of its 24 units, drawn anew for another seed; the weights are always the same.
+    """
+
+    class Cubed(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            cubed: Tensor = Cube.apply(super().forward(x))
+            return cubed
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, inputs = Cubed(6, 2), 0.3 * torch.randn(24, 6)
+    chosen = torch.randperm(24, generator=torch.Generator().manual_seed(seed))[:users]
+    return ModelObjective(model, [(inputs[chosen], torch.ones(len(chosen), 2))], lambda z, y: ((z - y) ** 2).sum(1))
+
+
 def drifting_network(*, users: int | None = None) -> ModelObjective:
     """One name for two sets of weights: those of the environment's variable NETWORK_SEED."""
     return partial_network(users=users, seed=int(os.environ["NETWORK_SEED"]))

@@ -156,6 +156,12 @@ def test_other_running_statistics_alone_are_no_other_loss(tmp_path):
     assert found(tmp_path, *({"provenance": replace(LOSS, objective=one)} for one in facts)) == []
 
 
+def test_a_ratio_map_is_a_surface_of_the_same_loss_whatever_found_its_eigenvalues(tmp_path):
+    solver = {"curvature_tolerance": 1e-3, "max_products": 300, "solver_seed": 0}
+    facts = [LOSS.objective, {**LOSS.objective, **solver}]
+    assert found(tmp_path, *({"provenance": replace(LOSS, objective=one)} for one in facts)) == []
+
+
 def test_lower_points_within_their_errors_are_no_finding(tmp_path):
     def dip(alpha, beta):
         return bowl(alpha, beta) - 0.002 * (np.abs(alpha - 0.2) < 0.01) - bowl(0.2, 0.0) * (np.abs(alpha - 0.2) < 0.01)

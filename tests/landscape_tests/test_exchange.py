@@ -242,8 +242,8 @@ def test_everything_a_format_can_hold_is_written(path, tmp_path, form, names):
 def test_csv_of_eigenvalues_and_sharpness_say_all_there_is(path, tmp_path):
     CliRunner().invoke(app, ["export", str(path), "--format", "csv", "--out", str(tmp_path)])
     lines = (tmp_path / "ends.curvature.csv").read_text().splitlines()
-    assert lines[0] == "label,value,residual,converged,products"
-    assert lines[3] == "lambda_min,-0.5,3e-05,False,100"
+    assert lines[0] == "label,value,residual,converged,products,product_error"
+    assert lines[3] == "lambda_min,-0.5,3e-05,False,100,"
     assert '"{""adaptive"": false, ""rho"": 0.1}",0.01,,2' in (tmp_path / "report.sharpness.csv").read_text()
 
 

@@ -196,6 +196,15 @@ def test_all_methods_find_the_ends_of_a_networks_dense_hessian(block):
         assert [pair.value for pair in found.values()] == pytest.approx(ends, rel=1e-6), method
 
 
+def test_lobpcg_leaves_a_random_start_whose_residual_is_smaller_than_those_on_the_way():
+    diagonal = torch.zeros(20_000, dtype=torch.float64)
+    diagonal[:80] = torch.cat([torch.linspace(0.3, 0.6, 40), torch.linspace(-0.4, -0.2, 40)])
+    diagonal[:2] = torch.tensor([0.8, -0.5])
+    found = lobpcg_ends(lambda v: diagonal * v, len(diagonal), max_products=150)
+    assert all(pair.converged for pair in found.values())
+    assert [pair.value for pair in found.values()] == pytest.approx([0.8, -0.5], rel=1e-5)
+
+
 def test_lobpcg_counts_its_products_and_keeps_a_relative_tolerance():
     operator = Spectrum([1, 0.9, -0.97], scale=1e-6)
     found = lobpcg_ends(operator, operator.size, top=2, max_products=400)

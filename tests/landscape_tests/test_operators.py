@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from landscape_tests.dense import dense_fisher, dense_gauss_newton
-from landscape_tests.known import dense_hessian, quadratic, small_network
+from landscape_tests.known import Cube, dense_hessian, quadratic, small_network
 from scipy.sparse.linalg import eigsh
 
 from landscape.blocks import mask_of, tensors_of_blocks
@@ -95,20 +95,6 @@ def test_gauss_newton_takes_models_without_forward_derivatives(monkeypatch):
     expected = GaussNewton(small) @ vector(small.layout.size)
     monkeypatch.setattr("landscape.curvature.derivatives._pushed", refused)
     torch.testing.assert_close(GaussNewton(small) @ vector(small.layout.size), expected, rtol=1e-12, atol=1e-14)
-
-
-class Cube(torch.autograd.Function):
-    """x^3, differentiated once by hand: its backward pass has no derivative of any kind."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, slope):
-        return 3 * ctx.saved_tensors[0] ** 2 * slope
 
 
 class Doubled(torch.autograd.Function):
