@@ -76,7 +76,9 @@ def fixed_pieces(
             "put it into a list, as in [(inputs, targets)]"
         )
     if not isinstance(batches, Iterable):
-        raise InvalidArgument(f"expected batches to go through, got {_kind(batches)}")
+        raise InvalidArgument(
+            f"expected batches to go through, got {_kind(batches)}: a data set is cut into batches by a DataLoader"
+        )
     limit = None if isinstance(batches, Sequence) else max_bytes
     pieces: list[Piece] = []
     held = 0

@@ -37,7 +37,9 @@ def load_objective(target: str, **settings: Any) -> Objective:
     """
     loader, colon, where = target.partition(":")
     if not (loader and colon and where):
-        raise UnknownTarget(f"expected a target as loader:where, such as samrec:runs/beauty, got {target!r}")
+        raise UnknownTarget(
+            f"expected a target as module:function, or loader:where such as samrec:runs/beauty, got {target!r}"
+        )
     points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
     if loader in points:
         function = points[loader].load()
@@ -122,9 +124,10 @@ def _function(module_name: str, function_name: str, loaders: list[str]) -> Calla
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there; what it imports is not
         near = difflib.get_close_matches(module_name, loaders, n=3) or loaders
+        hint = ": a module is named without .py" if module_name.endswith(".py") else ""
         raise UnknownTarget(
             f"expected a loader ({', '.join(near) or 'none is installed'}) or a module that can be imported "
-            f"here ({here}), got {module_name!r}"
+            f"here ({here}), got {module_name!r}{hint}"
         ) from None
     function = getattr(module, function_name, None)
     if not callable(function):

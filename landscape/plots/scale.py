@@ -94,6 +94,7 @@ def _log(name: str, values: NDArray[np.float64]) -> Scale:
     doublings = math.log2(high) - math.log2(low)
     whole = 1.0 if low > 0.2 and high < 2000 and doublings <= 10 else math.log2(10)  # between labels
     parts = 4 if doublings <= 5 or 1.0 < whole <= doublings / 2 <= 6 else 2  # levels between two labels
+    parts = 8 if doublings < 2 * whole and whole > 1.0 else parts  # less than two decades
     step = whole / parts
     first, last = math.floor(math.log2(low) / step + 1e-9), math.ceil(math.log2(high) / step - 1e-9)
     first = first - first % parts if below else first  # a cut end carries a label

@@ -13,6 +13,7 @@ from landscape_tests.models import (
 )
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
 import landscape as ls
 from landscape.any_model import AnyModel
@@ -54,6 +55,7 @@ def test_a_loader_is_drawn_once_and_a_stream_without_end_is_stopped():
         ({"batches": images()[0]}, r"put it into a list, as in \[\(inputs, targets\)\]"),
         ({"batches": [images()[0][0]]}, "got a Tensor"),
         ({"batches": []}, "at least one batch"),
+        ({"batches": TensorDataset(*images()[0])}, "TensorDataset: a data set is cut .* by a DataLoader"),
         ({"batches": [(torch.ones(4, 5), torch.zeros(4))]}, r"inputs \(4, 5\) float32 to fit the model"),
         (
             {"batches": [(images()[0][0], torch.zeros(8, 2))]},

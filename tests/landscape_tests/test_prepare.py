@@ -230,6 +230,14 @@ def test_positive_values_far_apart_get_a_log_scale_with_true_labels():
     assert scale.levels[-1] >= np.log2(40.0)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.1151, 5.252), (0.01, 0.16), (0.3, 5.0), (0.3, 300), (1e-3, 10), (1, 1e5)])
+def test_a_log_scale_has_bands_enough_to_see_a_shape(low, high):
+    scale = scale_of("loss", np.geomspace(low, high, 9))
+    assert scale.kind == "log"
+    assert 8 <= len(scale.levels) - 1 <= 26
+    assert len(scale.ticks) >= 3
+
+
 def test_values_beyond_the_scale_are_counted_and_drawn_at_its_end():
     scale = scale_of("loss", [1.0, 1.5, 2.0, 2.5, 1e12])
     assert scale.clipped_above == 1

@@ -73,8 +73,15 @@ def test_what_a_loader_refuses_on_purpose_is_one_of_our_errors():
 
 @pytest.mark.parametrize("target", ["samrec", "samrec:", ":x", ""])
 def test_a_target_without_loader_or_place_is_refused(target):
-    with pytest.raises(UnknownTarget, match="loader:where"):
+    with pytest.raises(UnknownTarget, match="module:function, or loader:where"):
         load_objective(target)
+
+
+def test_a_module_named_with_its_ending_is_told_to_leave_it_out(tmp_path, monkeypatch):
+    (tmp_path / "my_network.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownTarget, match=r"got 'my_network\.py': a module is named without \.py$"):
+        load_objective("my_network.py:f")
 
 
 @pytest.mark.usefixtures("loaders")
