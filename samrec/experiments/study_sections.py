@@ -12,6 +12,7 @@ import numpy as np
 from landscape.records import Table
 from samrec.experiments.choice import choice_section
 from samrec.experiments.published import published_section
+from samrec.experiments.stopping import stopping_section
 from samrec.experiments.table import SCALE, SHOWN, Section
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
@@ -30,6 +31,8 @@ def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -
         sections.append(differences_section(tables["differences"]))
     if "budgets" in tables:
         sections.append(budgets_section(tables["budgets"]))
+    if "stopping" in tables:
+        sections.append(stopping_section(tables["stopping"]))
     if "summary" in tables and LOSSES[-1] in tables["summary"].columns["quantity"]:
         measures = [str(name) for name in tables["values"].attributes["measures"]]
         sections.append(geometry_section(tables["summary"], measures, unsettled))

@@ -22,6 +22,7 @@ from samrec.experiments.choice import choice_table
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.published import published_table
 from samrec.experiments.rank_correlation import rank_correlation
+from samrec.experiments.stopping import stopping_table
 from samrec.experiments.study_values import StudiedRun, StudyValues
 
 COMPARED = ("HR@10", "NDCG@10")
@@ -44,6 +45,7 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         relations_table(values),
         *([choice] if (choice := choice_table(values)) else []),
         *([published] if (published := published_table(values)) else []),
+        *([stopping] if (stopping := stopping_table(values)) else []),
     ]
     return {table.name: table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))}
 
