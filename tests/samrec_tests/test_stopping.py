@@ -38,8 +38,11 @@ def test_of_kept_runs_their_own_patience_gives_the_epoch_they_kept_and_their_end
 
 
 def test_a_run_with_less_patience_is_the_beginning_of_one_with_more(tmp_path):
-    long, _ = small_studies.swept(tmp_path / "long", seeds=(1,), epochs=60, patience=7)
-    short, _ = small_studies.swept(tmp_path / "short", seeds=(1,), epochs=60, patience=5)
+    found = {}
+    for name, patience in (("long", 7), ("short", 5)):
+        (tmp_path / name).mkdir()
+        found[name], _ = small_studies.swept(tmp_path / name, seeds=(1,), epochs=60, patience=patience)
+    long, short = found["long"], found["short"]
     table = stopping_table(read_values(long))
     columns = {name: column.tolist() for name, column in table.columns.items()}
     ended = [run for run in read_values(short).runs if run.record["stopped"] == "patience"]
