@@ -96,6 +96,8 @@ def group_of(store: Store, checkpoint: str) -> str:
 def baseline_of(store: Store, baseline: str | None = None) -> str:
     """The group that others are compared with: this one, or that of the table of differences, or the plainest.
 
+    It may be named by one of its checkpoints.
+
     The plainest has the most of those settings said to be off (0, False, null) that differ between checkpoints, as
     plain training has beside training with one more term or step; of equals, the one measured first.
 
@@ -103,6 +105,8 @@ def baseline_of(store: Store, baseline: str | None = None) -> str:
         InvalidArgument: no group of this name.
     """
     groups = groups_of(store)
+    if baseline not in groups:
+        baseline = next((group for group, names in groups.items() if baseline in names), baseline)
     if baseline is not None and baseline not in groups:
         raise InvalidArgument(f"expected a baseline out of {', '.join(groups) or 'no groups'}, got {baseline!r}")
     if baseline is None and "differences" in store.names("comparisons"):

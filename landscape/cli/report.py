@@ -18,8 +18,8 @@ def report(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="Group of checkpoints that the verdict compares the others with. By default that of `samrec "
-            "compare`'s first run, else the one trained with rho 0, else the one measured first."
+            help="Group of checkpoints, or one of them, that the verdict compares the others with. By default that of "
+            "`samrec compare`'s first run, else the plainest (most of what differs is off), else the first measured."
         ),
     ] = None,
     as_json: options.AsJson = False,

@@ -23,7 +23,7 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
             capsize=2,
             linestyle="none",
             marker=style.marker(marks.member),
-            markersize=4,
+            markersize=style.grown(4),
             label=marks.label,
         )
         axes.plot(
@@ -32,7 +32,7 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
             style.marker(marks.member),
             color=shade(1),
             markeredgecolor=colour,
-            markersize=4,
+            markersize=style.grown(4),
             zorder=5,
         )
     if panel.title:

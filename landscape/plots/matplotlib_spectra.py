@@ -66,7 +66,7 @@ def _draw_rows(axes: Axes, panel: MarksPanel, style: Style) -> None:
             capsize=2,
             linestyle="none",
             marker=style.marker(marks.member),
-            markersize=4,
+            markersize=style.grown(4),
             markerfacecolor=colour if marks.solid.any() else shade(1),
             label=marks.label,
             zorder=4 if marks.solid.any() else 3,

@@ -46,7 +46,7 @@ def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -
                     label.set(ha="right", rotation_mode="anchor")
         if data.legend:
             handles = [
-                Line2D([], [], color=style.colour(group), marker=style.marker(group), markersize=4)
+                Line2D([], [], color=style.colour(group), marker=style.marker(group), markersize=style.grown(4))
                 for _, group in data.legend
             ]
             for handle, (_, group) in zip(handles, data.legend, strict=True):
@@ -74,7 +74,7 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
                 *np.asarray(trend.dots).T,
                 style.marker(trend.group),
                 color=colour,
-                markersize=2.8 if has_line else 4,
+                markersize=style.grown(2.8 if has_line else 4),
                 alpha=0.85,
                 markeredgecolor=shade(1),
                 markeredgewidth=0.4,

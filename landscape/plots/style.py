@@ -44,6 +44,10 @@ class Style:
         """Its marker, in matplotlib's words."""
         return self.markers[index % len(self.markers)]
 
+    def grown(self, points: float) -> float:
+        """The size of a mark that has so many points beside letters of paper size: it grows with them."""
+        return points * self.size / PAPER.size
+
     def width(self, panels: int) -> float:
         """Of a figure with so many panels side by side."""
         return self.single if panels == 1 else self.page

@@ -119,7 +119,7 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
         text = "How much of each eigenvector lies in each block, beside the block's share of the weights."
         yield Section("Where the sharpness lives", text, marks_cards(masses, "mass"), notes=masses.notes)
     if store.names("densities"):
-        densities = [store.density(name) for name in store.names("densities")]
+        densities = baseline_first(store, [store.density(name) for name in store.names("densities")])
         data = prepare.prepare_density(store)
         rows = tuple(
             (d.name, d.probes, *d.trace, *d.frobenius_norm, *d.negative, d.end(-1)[0], d.end(1)[0]) for d in densities
@@ -135,7 +135,7 @@ def _whole_spectra(store: Store) -> Iterator[Section]:
             shared_first(evidence_of(d.name, d.provenance) for d in densities),
         )
     if store.names("traces"):
-        traces = [store.trace(name) for name in store.names("traces")]
+        traces = baseline_first(store, [store.trace(name) for name in store.names("traces")])
         marks = prepare.prepare_trace(store)
         lines = tuple(
             (t.name, quantity.replace("_", " "), block, coordinates, int(size), *estimate)

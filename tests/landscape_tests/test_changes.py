@@ -10,7 +10,7 @@ from landscape_tests.reports import seeds_of_two_methods
 from scipy import stats
 from typer.testing import CliRunner
 
-from landscape.changes import baseline_of, changes_of
+from landscape.changes import baseline_of, changes_of, groups_of
 from landscape.errors import InvalidArgument
 from landscape.plots import matplotlib_figures, plotly_figures
 from landscape.plots.prepare import prepare_change, prepare_sharpness, prepare_sharpness_table
@@ -51,6 +51,9 @@ def test_the_baseline_and_groups_can_be_named_and_must_be_there(path):
     with Store.read(path) as store:
         turned = prepare_change(store, ["plain"], baseline="sam")
         assert turned.columns[0][1][0].marks[0].value[0] > 0
+        (name, *_) = groups_of(store)["sam"]
+        assert name != "sam"
+        assert baseline_of(store, name) == "sam"  # a checkpoint stands for its group
         with pytest.raises(InvalidArgument, match="expected groups out of sam, got neither"):
             prepare_change(store, ["neither"])
         with pytest.raises(InvalidArgument, match="expected a baseline out of plain, sam, got 'neither'"):
