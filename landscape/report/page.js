@@ -63,9 +63,11 @@
     if (scene) {
       for (const axis of ["xaxis", "yaxis", "zaxis"]) {
         const title = { ...scene[axis].title, font: { size: 11 } };
+        if (axis === "zaxis") title.text = "";  // the colour bar names it, where there is room
         scene[axis] = { ...scene[axis], title, tickfont: { size: 9 }, nticks: 5 };
       }
-      scene.camera = { eye: { x: 1.7, y: -2.2, z: 1.2 } };
+      const away = narrow ? 1.2 : 1;  // the letters stay as large: they need room beside a smaller surface
+      scene.camera = { eye: { x: 1.7 * away, y: -2.2 * away, z: 1.2 * away } };
       scene.domain = { x: [0, 0.88], y: [0, 1] };
     }
     for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;

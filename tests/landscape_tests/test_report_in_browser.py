@@ -137,8 +137,7 @@ def test_it_passes_the_accessibility_check(page: Any, theme: str) -> None:
 def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     before = page.viewport_size
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # figures follow their cards
     page.set_viewport_size(before)
 
 
