@@ -23,6 +23,7 @@ def opened(
 ) -> Iterator[tuple[str, str, "Objective"]]:
     """For each target the checkpoint's name, the record's name and the objective, one at a time.
 
+    The ones after the first are opened before it too, so that one that cannot be is refused before hours of measuring.
     `data` is passed on only where it was given: a target that cannot look elsewhere for its data then refuses it.
 
     Raises:
@@ -44,6 +45,8 @@ def opened(
         torch.set_num_threads(threads)
     if data is not None:
         settings["data"] = data
+    for target in targets[1:]:
+        load_objective(target, device=device, **settings)
     for target, checkpoint in zip(targets, names, strict=True):
         yield checkpoint, name or checkpoint, load_objective(target, device=device, **settings)
 

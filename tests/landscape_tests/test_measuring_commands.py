@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from landscape.cli.commands import app
 from landscape.cli.measuring import name_of, numbers
 from landscape.curvature.basis import plan_basis
-from landscape.errors import InvalidArgument, StoreError, StoreMismatch
+from landscape.errors import InvalidArgument, StoreError, StoreMismatch, UnknownTarget
 from landscape.plots.prepare import prepare_contour
 from landscape.store import Store
 
@@ -103,6 +103,13 @@ def test_misuse_is_refused_before_a_store_is_made(path, command):
     for more in (["--name", "x", "landscape_tests.known:small_network"], ["--threads", 0]):
         result = run(command, TARGET, *more, "--store", path)
         assert isinstance(result.exception, InvalidArgument)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("command", [["curvature"], ["trace"], ["sharpness"], ["surface", "--x=-1:1:3"]], ids=" ".join)
+def test_a_later_target_that_cannot_be_opened_is_refused_before_the_first_is_measured(path, command):
+    result = run(*command, TARGET, "landscape_tests.known:missing", "--store", path)
+    assert isinstance(result.exception, UnknownTarget)
     assert not path.exists()
 
 
