@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.errors import InvalidArgument
+from landscape.errors import InvalidArgument, LandscapeError
 from landscape.memory import peak_memory_mib
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ def opened(
     threads: int | None,
     device: str,
     data: str | None = None,
+    splits: Sequence[str] = (),
+    usual_users: int | None = None,
     **settings: Any,
 ) -> Iterator[tuple[str, str, "Objective"]]:
     """For each target the checkpoint's name, the record's name and the objective, one at a time.
@@ -26,12 +28,14 @@ def opened(
     The ones after the first are opened before it too, so that one that cannot be is refused before hours of measuring.
     `data` is passed on only where it was given: a target that cannot look elsewhere for its data then refuses it.
 
+    Args:
+        splits: every target on the first, then on the next; all but "train" end the record's name.
+        usual_users: units to take where no number is given, if the target takes one and has so many.
+
     Raises:
         InvalidArgument: `name` for several targets, or two targets that would share a name.
     """
     import torch
-
-    from landscape.targets import load_objective
 
     names = [name_of(target) for target in targets]
     if name is not None and len(targets) > 1:
@@ -45,10 +49,27 @@ def opened(
         torch.set_num_threads(threads)
     if data is not None:
         settings["data"] = data
-    for target in targets[1:]:
-        load_objective(target, device=device, **settings)
-    for target, checkpoint in zip(targets, names, strict=True):
-        yield checkpoint, name or checkpoint, load_objective(target, device=device, **settings)
+    parts = [("" if part == "train" else f"-{part}", {"split": part}) for part in splits] or [("", {})]
+    wanted = [
+        (target, checkpoint, f"{name or checkpoint}{end}", {**settings, **part, "device": device})
+        for end, part in parts
+        for target, checkpoint in zip(targets, names, strict=True)
+    ]
+    for target, _, _, asked in wanted[1:]:
+        _loaded(target, usual_users, asked)
+    for target, checkpoint, record, asked in wanted:
+        yield checkpoint, record, _loaded(target, usual_users, asked)
+
+
+def _loaded(target: str, usual_users: int | None, settings: dict[str, Any]) -> "Objective":
+    from landscape.targets import load_objective
+
+    if usual_users is not None and settings.get("users") is None:
+        try:
+            return load_objective(target, **{**settings, "users": usual_users})
+        except LandscapeError:  # too many, or no such setting; anything else is raised again
+            pass
+    return load_objective(target, **settings)
 
 
 def name_of(target: str) -> str:

@@ -1,14 +1,12 @@
 """`landscape ratio-map`: |lambda_min / lambda_max| of the Hessian over a plane, into the store."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from landscape.cli import options
-from landscape.cli.measuring import cost_of, name_of, opened
+from landscape.cli.measuring import cost_of, opened
 from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
-from landscape.errors import InvalidArgument, LandscapeError
 from landscape.grid import Grid, parse_axis
 
 if TYPE_CHECKING:
@@ -57,13 +55,10 @@ def ratio_map(
     grid = Grid(parse_axis(x), parse_axis(y))
     executor = make_executor(workers)
     settings: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "split": split, "data": data}
-    shared: dict[str, Any] = {"name": name, "threads": threads, "device": device, **settings}
+    objectives = opened(targets, name=name, threads=threads, device=device, usual_users=USERS, **settings)
     asked: dict[str, Any] = {"kind": directions, "seed": seed}
     if dry_run:
-        costs = [
-            _cost(checkpoint, one, grid, asked, tolerance, max_products)
-            for checkpoint, _, one in _opened(targets, shared)
-        ]
+        costs = [_cost(checkpoint, one, grid, asked, tolerance, max_products) for checkpoint, _, one in objectives]
         emit(as_json, {"dry_run": costs}, "\n".join(map(_cost_line, costs)))
         return
     maps = [
@@ -80,30 +75,13 @@ def ratio_map(
             command=command_line(),
             **asked,
         )
-        for checkpoint, _, objective in _opened(targets, shared)
+        for checkpoint, _, objective in objectives
     ]
     rows = [_summary(measured) for measured in maps]
     settled = not any(row["unconverged"] for row in rows)
     emit(as_json, {"store": str(store), "converged": settled, "maps": rows}, "\n".join(map(_line, rows)))
     if not settled:
         raise typer.Exit(DID_NOT_SETTLE)
-
-
-def _opened(targets: list[str], shared: dict[str, Any]) -> "Iterator[tuple[str, str, Objective]]":
-    """The targets with `USERS` users each, or with all of them where that cannot be."""
-    names = [name_of(target) for target in targets]
-    if shared["name"] is not None and len(targets) > 1:
-        raise InvalidArgument(f"expected one target with --name, got {len(targets)}")
-    if len(set(names)) < len(names):
-        raise InvalidArgument(f"expected targets of different names, got {', '.join(names)}")
-    for target in targets:
-        if shared["users"] is None:
-            try:
-                yield from opened([target], **{**shared, "users": USERS})
-                continue
-            except LandscapeError:  # too many, or no such setting; anything else is raised again
-                pass
-        yield from opened([target], **shared)
 
 
 def _cost(

@@ -140,14 +140,8 @@ def sharpness(
     wanted = [part.strip() for part in measures.split(",") if part.strip()]
     blocks = [None if one == WHOLE else one for one in dict.fromkeys(block or [WHOLE])]
     planned = sharpness_plan(wanted, settings, blocks=blocks)
-    shared: dict[str, Any] = {"users": users, "loss": loss, "seed": seed, "data": data}
-    shared |= {"name": name, "threads": threads, "device": device}
-    for part in splits[1:]:  # what cannot be opened is refused before anything is measured
-        next(opened(targets, split=part, **shared))
-    objectives = (
-        (checkpoint, record if part == "train" else f"{record}-{part}", objective)
-        for part in splits
-        for checkpoint, record, objective in opened(targets, split=part, **shared)
+    objectives = opened(
+        targets, name=name, threads=threads, device=device, data=data, splits=splits, users=users, loss=loss, seed=seed
     )
     if dry_run:
         say_cost(objectives, planned, settings.metrics, store, as_json)

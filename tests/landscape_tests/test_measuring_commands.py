@@ -106,7 +106,11 @@ def test_misuse_is_refused_before_a_store_is_made(path, command):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("command", [["curvature"], ["trace"], ["sharpness"], ["surface", "--x=-1:1:3"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [["curvature"], ["trace"], ["sharpness"], ["surface", "--x=-1:1:3"], ["ratio-map", *SMALL_PLANE]],
+    ids=" ".join,
+)
 def test_a_later_target_that_cannot_be_opened_is_refused_before_the_first_is_measured(path, command):
     result = run(*command, TARGET, "landscape_tests.known:missing", "--store", path)
     assert isinstance(result.exception, UnknownTarget)
