@@ -50,15 +50,13 @@ def contents_of(study: Path) -> dict[str, str]:
 
 def built(text: str) -> str:
     """A document with its tables as the studies give them now; ValueError where a mark or a table is missing."""
-    known: dict[str, dict[str, Section]] = {}
 
     def table(match: re.Match[str]) -> str:
         study, title = match["study"], match["title"]
-        if study not in known:
-            known[study] = {section.title: section for section in laid_out_once(STUDIES / study)[0]}
-        if title not in known[study]:
-            raise ValueError(f"expected a table of {study} out of {', '.join(known[study])}, got {title!r}")
-        (_, _, body) = markdown([known[study][title]]).partition("\n\n")
+        known = {section.title: section for section in laid_out_once(STUDIES / study)[0]}
+        if title not in known:
+            raise ValueError(f"expected a table of {study} out of {', '.join(known)}, got {title!r}")
+        (_, _, body) = markdown([known[title]]).partition("\n\n")
         return f"{match[1]}\n{body}\n{match[5]}"
 
     marks = len(MARK.findall(text))

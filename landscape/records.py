@@ -5,7 +5,7 @@ with their errors, for a prompt or a notebook. NaN and infinity are values like 
 been measured at all is said by `status` alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -278,6 +278,11 @@ class Table(Shown):
     name: str
     columns: Mapping[str, NDArray[Any]]
     attributes: Mapping[str, Any] = field(default_factory=dict)  # JSON values
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row at a time: plain Python values by column."""
+        for row in zip(*(column.tolist() for column in self.columns.values()), strict=True):
+            yield dict(zip(self.columns, row, strict=True))
 
     def _display(self) -> Display:
         rows = tuple(zip(*(column.tolist() for column in self.columns.values()), strict=True))

@@ -14,6 +14,7 @@ from landscape.plots.order import baseline_first
 from landscape.plots.prepare_marks import INTERVAL, labels_of, looks_of
 from landscape.plots.scale import decades, room_around, scale_of, short
 from landscape.records import Eigenpairs
+from landscape.sharpness.names import eigenvalue_name
 from landscape.spectra import Trace
 from landscape.store import Store
 
@@ -70,7 +71,9 @@ def prepare_mass(store: Store, names: Sequence[str] = ()) -> MarksData:
         hollow = np.zeros(len(blocks), dtype=bool)
         marks.append(Marks("share of the weights", position, at, at, at, hollow, texts, BLACK, DIAMOND))
         panels.append(
-            MarksPanel(_eigen_name(end), "", rows, (-len(blocks) + 0.4, 0.6), scale, room_around(scale), tuple(marks))
+            MarksPanel(
+                eigenvalue_name(end), "", rows, (-len(blocks) + 0.4, 0.6), scale, room_around(scale), tuple(marks)
+            )
         )
     notes = (
         ["blocks cover every weight once; head and tail items are rows of the item table"]
@@ -173,7 +176,3 @@ def _order(label: str) -> tuple[int, int]:
     last: Literal[0, 1] = 1 if label.startswith("lambda_min") else 0
     rank = int(number) if number.isdigit() else 1
     return last, -rank if last else rank
-
-
-def _eigen_name(label: str) -> str:
-    return label.replace("lambda_", "λ").replace("_", ", ")

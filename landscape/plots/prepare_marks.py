@@ -13,7 +13,7 @@ from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
 from landscape.plots.order import baseline_first
 from landscape.plots.scale import Scale, scale_of, short, shortened
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
-from landscape.sharpness.names import SILENT, is_settled, kind_of, quantity_of, radius_of
+from landscape.sharpness.names import SILENT, eigenvalue_name, is_settled, kind_of, quantity_of, radius_of
 from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
@@ -45,7 +45,7 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
         for row, (pairs, factor, label) in enumerate(zip(chosen, factors, labels, strict=True)):
             value, bar = factor * pairs.values, factor * pairs.residuals
             texts = tuple(
-                f"{_greek(name)} {short(number)}" if name in ("lambda_max", "lambda_min") else ""
+                f"{eigenvalue_name(name)} {short(number)}" if name in ("lambda_max", "lambda_min") else ""
                 for name, number in zip(pairs.labels, value, strict=True)
             )
             at_value, low, high = [scale.drawn(side) for side in (value, value - bar, value + bar)]
@@ -246,7 +246,3 @@ def distinct_labels(checkpoints: Sequence[str], names: Sequence[str], longest: i
         for one, name in zip(checkpoints, names, strict=True)
     ]
     return [shortened(label, longest) for label in labels]
-
-
-def _greek(label: str) -> str:
-    return {"lambda_max": "λmax", "lambda_min": "λmin"}[label]

@@ -12,7 +12,7 @@ import numpy as np
 
 from landscape.records import Table
 from samrec.experiments.study_values import StudyValues
-from samrec.experiments.table import COMPARED, Section
+from samrec.experiments.table import COMPARED, Section, spread
 
 TITLE = "Chosen on validation"
 
@@ -68,9 +68,8 @@ def choice_section(table: Table) -> Section:
         (
             f"{cell} (chosen)" if columns["chosen"][k] else cell,
             f"{columns['seeds'][k]} of {about['planned']}",
-            _number(columns["validation"][k])
-            + ("" if np.isnan(columns["deviation"][k]) else f" ± {columns['deviation'][k]:.4f}"),
-            *(_number(columns[name][k]) for name in COMPARED),
+            _told(columns["validation"][k], columns["deviation"][k]),
+            *(_told(columns[name][k]) for name in COMPARED),
         )
         for k, cell in enumerate(columns["cell"])
     )
@@ -84,5 +83,5 @@ def choice_section(table: Table) -> Section:
     return Section(TITLE, header, rows, tuple(notes))
 
 
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f}"
+def _told(mean: float, deviation: float = float("nan")) -> str:
+    return "-" if np.isnan(mean) else spread(mean, deviation, ".4f")

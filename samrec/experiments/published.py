@@ -46,9 +46,8 @@ def published_table(values: StudyValues) -> Table | None:
 
 def published_section(table: Table) -> Section:
     """Laid out for people."""
-    columns = [column.tolist() for column in table.columns.values()]
     rows = []
-    for one in (dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)):
+    for one in table.rows():
         known = one["reproduced_verdict"]
         rows.append(
             (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from landscape.records import Table
-from samrec.experiments.study_values import StudiedRun, StudyValues
-from samrec.experiments.table import Section
+from samrec.experiments.study_values import StudyValues
+from samrec.experiments.table import Section, spread
 
 TITLE = "Shorter patience"
 PATIENCES = (5, 10, 20, 30, 50, 100)
@@ -30,14 +30,15 @@ def stopping_table(values: StudyValues) -> Table | None:
     (metric,) = metrics
     rows: list[tuple[str, int, int, float, float, float]] = []
     for cell in study.cells:
-        own = [_scores(run, metric) for run in values.of(cell) if run.record.get("stopped") == "patience"]
+        ended = [run for run in values.of(cell) if run.record.get("stopped") == "patience"]
+        own = [[float(entry["validation"][metric]) for entry in run.history] for run in ended]
         for patience in [one for one in PATIENCES if one < cell.config.patience] + [cell.config.patience]:
-            found = [best_within(scores, patience) for scores in own]
+            found = [best_before_stop(scores, patience) for scores in own]
             if found:
                 scores = np.array([score for _, score in found])
-                spread = float(scores.std(ddof=1)) if len(found) > 1 else float("nan")
+                deviation = float(scores.std(ddof=1)) if len(found) > 1 else float("nan")
                 epoch = float(np.mean([epoch for epoch, _ in found]))
-                rows.append((cell.label, patience, len(found), epoch, float(scores.mean()), spread))
+                rows.append((cell.label, patience, len(found), epoch, float(scores.mean()), deviation))
     if not any(patience > PATIENCES[0] for _, patience, *_ in rows):
         return None
     names = ("cell", "patience", "seeds", "best_epoch", "validation", "deviation")
@@ -47,7 +48,7 @@ def stopping_table(values: StudyValues) -> Table | None:
     return Table("stopping", columns, {"metric": metric})
 
 
-def best_within(scores: Sequence[float], patience: int) -> tuple[int, float]:
+def best_before_stop(scores: Sequence[float], patience: int) -> tuple[int, float]:
     """The best epoch, from 1, of a run that stops once so many epochs in a row brought nothing better, and its score.
 
     The first of equals.
@@ -63,24 +64,15 @@ def best_within(scores: Sequence[float], patience: int) -> tuple[int, float]:
 
 def stopping_section(table: Table) -> Section:
     """Laid out for people: a row a cell, a column a patience."""
-    columns = {name: column.tolist() for name, column in table.columns.items()}
     known = {
-        (cell, patience): f"{value:.4f}{'' if np.isnan(spread) else f' ± {spread:.4f}'} ({epoch:.0f})"
-        for cell, patience, epoch, value, spread in zip(
-            *(columns[name] for name in ("cell", "patience", "best_epoch", "validation", "deviation")), strict=True
-        )
+        (r["cell"], r["patience"]): f"{spread(r['validation'], r['deviation'], '.4f')} ({r['best_epoch']:.0f})"
+        for r in table.rows()
     }
-    patiences = sorted(set(columns["patience"]))
-    rows = tuple(
-        (cell, *(known.get((cell, patience), "-") for patience in patiences)) for cell in dict.fromkeys(columns["cell"])
-    )
+    cells, patiences = dict.fromkeys(cell for cell, _ in known), sorted({patience for _, patience in known})
+    rows = tuple((cell, *(known.get((cell, patience), "-") for patience in patiences)) for cell in cells)
     notes = (
         f"Best {table.attributes['metric']} on validation, mean over seeds ± standard deviation, and in brackets the "
         "mean of its epochs, had the same runs stopped after so many epochs in a row without a better score.",
         "Read from the histories of runs that their own patience, the longest here, ended.",
     )
     return Section(TITLE, ("cell", *(f"patience {patience}" for patience in patiences)), rows, notes)
-
-
-def _scores(run: StudiedRun, metric: str) -> list[float]:
-    return [float(entry["validation"][metric]) for entry in (run.run.history() if run.run else [])]

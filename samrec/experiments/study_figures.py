@@ -60,7 +60,7 @@ def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Tabl
         for table in tables.values():
             store.add_table("studies", table)
         for found in values.runs:
-            if found.run is not None and found.run.history():
+            if found.run is not None and found.history:
                 stopped = str(found.record.get("stopped") or "")
                 member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
                 store.add_table("histories", history_table(member))

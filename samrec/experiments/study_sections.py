@@ -4,7 +4,7 @@ From the plain tables of `study_tables` alone. A run that a cap stopped, one tha
 settle: each carries a note.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from landscape.records import Table
 from samrec.experiments.choice import choice_section
 from samrec.experiments.published import published_section
 from samrec.experiments.stopping import stopping_section
-from samrec.experiments.table import SCALE, SHOWN, Section
+from samrec.experiments.table import SCALE, SHOWN, Section, spread
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
 
@@ -45,7 +45,7 @@ def runs_section(table: Table) -> Section:
     """A row a run: what ended it, and when."""
     rows: list[tuple[str, ...]] = []
     said: dict[str, list[str]] = {}
-    for r in _rows(table):
+    for r in table.rows():
         ended = r["stopped"] if r["status"] == "finished" else r["status"]
         counts = [_known(r[name]) for name in ("best_epoch", "epochs", "gradients")]
         seconds = "-" if np.isnan(r["seconds"]) else f"{r['seconds']:,.0f}"
@@ -64,8 +64,8 @@ def runs_section(table: Table) -> Section:
 def scores_section(summary: Table, runs: Table) -> Section:
     """Test scores over seeds, a row a cell."""
     planned = [str(cell) for cell in runs.columns["cell"]]
-    diverged = [str(r["cell"]) for r in _rows(runs) if r["status"] == "diverged"]
-    cells = {(r["cell"], r["quantity"]): r for r in _rows(summary)}
+    diverged = [str(r["cell"]) for r in runs.rows() if r["status"] == "diverged"]
+    cells = {(r["cell"], r["quantity"]): r for r in summary.rows()}
     rows = []
     for cell in dict.fromkeys(planned):
         found = [cells.get((cell, metric)) for metric in SHOWN]
@@ -81,7 +81,7 @@ def scores_section(summary: Table, runs: Table) -> Section:
 def differences_section(table: Table) -> Section:
     """Paired differences on both levels, with corrections."""
     rows, smallest = [], []
-    for r in _rows(table):
+    for r in table.rows():
         units = f"{r['users']:,} users, {r['seeds']} pairs" if r["users"] >= 0 else f"{r['seeds']} seeds"
         rows.append(
             (
@@ -119,7 +119,7 @@ def budgets_section(table: Table) -> Section:
             _interval(r, "+.4f"),
             f"{r['reached']} of {r['pairs']}",
         )
-        for r in _rows(table)
+        for r in table.rows()
     ]
     before = table.attributes["pretrained"]
     notes = (
@@ -138,7 +138,7 @@ def budgets_section(table: Table) -> Section:
 def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequence[str]) -> Section:
     """Curvature, sharpness and the generalisation gap over seeds: a row a measure, a column a cell."""
     labels = [str(label) for label in summary.attributes["cells"]]
-    cells = {(r["cell"], r["quantity"]): r for r in _rows(summary)}
+    cells = {(r["cell"], r["quantity"]): r for r in summary.rows()}
     names = (*measures, *LOSSES)
     rows = tuple((name, *(_spread(cells.get((label, name)), ".4g") for label in labels)) for name in names)
     on, loss = summary.attributes["objective"], summary.attributes["measured_on"]
@@ -161,7 +161,7 @@ def relations_section(table: Table) -> Section:
     """Kendall's tau of every measure with test NDCG@10 and with the gap."""
     rows = [
         (r["measure"], r["target"], _number(r["tau"], "+.2f"), _interval(r, "+.2f"), *_p_values(r), str(r["runs"]))
-        for r in _rows(table)
+        for r in table.rows()
     ]
     notes = (
         "Kendall's tau-b over runs; 95 % bootstrap interval over redrawn runs, seeds of one cell counting as runs of "
@@ -174,16 +174,8 @@ def relations_section(table: Table) -> Section:
     return Section("Sharpness against generalisation", header, tuple(rows), notes)
 
 
-def _rows(table: Table) -> Iterable[dict[str, Any]]:
-    columns = [column.tolist() for column in table.columns.values()]
-    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
 def _spread(found: Mapping[str, Any] | None, form: str) -> str:
-    if found is None:
-        return "-"
-    error = "" if np.isnan(found["deviation"]) else f" ± {found['deviation']:{'.2g' if form.endswith('g') else form}}"
-    return f"{found['mean']:{form}}{error}"
+    return "-" if found is None else spread(found["mean"], found["deviation"], form)
 
 
 def _interval(row: Mapping[str, Any], form: str) -> str:

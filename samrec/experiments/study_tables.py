@@ -8,7 +8,7 @@ level: one difference a seed; it speaks of the methods. Corrections for many com
 of one level, all metrics shown together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,10 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         differences_table(values),
         budgets_table(values),
         relations_table(values),
-        *([choice] if (choice := choice_table(values)) else []),
-        *([published] if (published := published_table(values)) else []),
-        *([stopping] if (stopping := stopping_table(values)) else []),
     ]
-    return {table.name: table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))}
+    filled = [table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))]
+    optional = (choice_table(values), published_table(values), stopping_table(values))
+    return {table.name: table for table in (*filled, *filter(None, optional))}
 
 
 def runs_table(values: StudyValues) -> Table:
@@ -219,16 +218,16 @@ def _of_users(run: StudiedRun, metric: str) -> NDArray[np.float64]:
 
 def _spent(run: StudiedRun, budget: str) -> float:
     """All that a run spent until it stopped."""
-    return max((_cost(run, entry, budget) for entry in _history(run)), default=np.nan)
+    return max((_cost(run, entry, budget) for entry in run.history), default=np.nan)
 
 
 def _best_within(run: StudiedRun, amount: float, budget: str, metric: str) -> float:
     """The best validation score among the epochs that had ended by then; NaN if none had."""
-    scores = [entry["validation"][metric] for entry in _history(run) if _cost(run, entry, budget) <= amount]
+    scores = [entry["validation"][metric] for entry in run.history if _cost(run, entry, budget) <= amount]
     return float(max(scores, default=np.nan))
 
 
-def _cost(run: StudiedRun, entry: dict[str, Any], budget: str) -> float:
+def _cost(run: StudiedRun, entry: Mapping[str, Any], budget: str) -> float:
     """What a run had spent at the end of an epoch, with what was spent before it; NaN where that is not known."""
     start = run.planned.config.pretrained
     before = 0 if start is None or budget == "epochs" else getattr(start, budget)
@@ -240,10 +239,6 @@ def _pretraining(cell: Cell) -> str:
     assert start is not None
     cost = "unknown" if start.gradients is None else f"{start.gradients:,} gradients"
     return f"{cell.label}: {start.epochs} epochs, {cost}"
-
-
-def _history(run: StudiedRun) -> list[dict[str, Any]]:
-    return run.run.history() if run.run else []
 
 
 def _deviation(found: NDArray[np.float64]) -> float:

@@ -37,6 +37,7 @@ class StudiedRun:
     status: str  # "finished", "diverged", "running", "not begun"
     evaluation: Evaluation | None  # of a finished run that was evaluated
     values: Mapping[str, float] = field(default_factory=dict)  # by quantity
+    history: Sequence[Mapping[str, Any]] = ()  # the lines of history.jsonl
 
     @property
     def name(self) -> str:
@@ -121,7 +122,8 @@ def read_values(folder: StudyFolder) -> StudyValues:
         evaluation = evaluated.get(planned.name)
         scores = dict(evaluation.metrics) if evaluation else {}
         values = {**scores, **found.values.get(planned.name, {})}
-        runs.append(StudiedRun(planned, *states[planned.name], evaluation, values))
+        run, status = states[planned.name]
+        runs.append(StudiedRun(planned, run, status, evaluation, values, run.history() if run else ()))
     _check_protocols(runs)
     return StudyValues(folder, tuple(runs), found.measures, found.unsettled, found.objective, found.otherwise)
 

@@ -83,6 +83,12 @@ def markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def spread(mean: float, deviation: float, form: str) -> str:
+    """A mean over seeds ± its standard deviation; the number alone where the deviation is NaN, as of one seed."""
+    error = "" if np.isnan(deviation) else f" ± {deviation:{'.2g' if form.endswith('g') else form}}"
+    return f"{mean:{form}}{error}"
+
+
 def write_markdown(path: Path, sections: Sequence[Section]) -> None:
     """Whole or not at all; RunError if it cannot be."""
     try:

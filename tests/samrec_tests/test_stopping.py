@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samrec_tests import small_studies
 
-from samrec.experiments.stopping import best_within, stopping_section, stopping_table
+from samrec.experiments.stopping import best_before_stop, stopping_section, stopping_table
 from samrec.experiments.study_folder import open_study
 from samrec.experiments.study_values import read_values
 
@@ -23,7 +23,7 @@ def test_epoch_by_epoch_it_stops_where_nothing_better_came_for_so_long(scores, p
             break
         stalled = 0 if score > max(seen) else stalled + 1
         seen.append(score)
-    assert best_within(scores, patience) == (seen.index(max(seen)) + 1, max(seen))
+    assert best_before_stop(scores, patience) == (seen.index(max(seen)) + 1, max(seen))
 
 
 @pytest.mark.parametrize("study", KEPT, ids=lambda path: path.name)
@@ -31,8 +31,8 @@ def test_of_kept_runs_their_own_patience_gives_the_epoch_they_kept_and_their_end
     for run in read_values(open_study(study)).runs:
         if run.record["stopped"] == "patience":
             config = run.planned.config
-            scores = [entry["validation"][config.stop_metric] for entry in run.run.history()]
-            epoch, score = best_within(scores, config.patience)
+            scores = [entry["validation"][config.stop_metric] for entry in run.history]
+            epoch, score = best_before_stop(scores, config.patience)
             assert (epoch, score) == (run.record["best"]["epoch"], run.record["best"][config.stop_metric])
             assert len(scores) == epoch + config.patience
 
