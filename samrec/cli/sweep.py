@@ -51,6 +51,10 @@ def sweep(
         list[Path] | None,
         typer.Option(help="A folder whose finished runs are taken instead of trained again; again for more."),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Settings to train this time, by commas, as their folders are called; the rest waits."),
+    ] = None,
     export: Annotated[
         Path | None, typer.Option(help="Put the study's record there, without weights: small, and enough to go on.")
     ] = None,
@@ -101,9 +105,10 @@ def sweep(
         raise ConfigError(f"expected a study and --data, got no {'study' if study is None else '--data'}")
     wanted, fingerprint = _wanted(study, data, data_dir, vary or (), base or (), pretrained or ())
     numbers = _seeds(seeds)
+    labels = wanted.labels_of([name.strip() for name in only.split(",")] if only else [])
     choose_device(device)
     if dry_run:
-        cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device, reuse or ())
+        cost = _cost(wanted, numbers, out, data, data_dir, fingerprint, workers, device, reuse or (), labels)
         emit(as_json, cost, "\n".join(f"{name.replace('_', ' ')}: {_told(value)}" for name, value in cost.items()))
         return
     from samrec.experiments.measure import MeasureSettings
@@ -127,6 +132,7 @@ def sweep(
                 measure=settings if measure else None,
                 robust=robust,
                 reuse=reuse or (),
+                only=labels,
                 device=device,
                 seed=seed,
                 command=command,
@@ -195,6 +201,8 @@ def _show(
     values, sections, tables = rebuild_tables(folder)
     drawn = draw_study(folder) if figures else []
     bare = [run for run, why in failures.items() if why == NO_WEIGHTS]
+    ended = {outcome.run for outcome in outcomes}
+    waiting = [planned.name for planned in folder.runs if outcomes and planned.name not in ended]
     failures = {run: why for run, why in failures.items() if why != NO_WEIGHTS}
     runs = [{"run": run.name, "cell": run.planned.cell, "seed": run.planned.seed, "status": run.status,
              "stopped": run.record.get("stopped"), "values": dict(run.values)} for run in values.runs]  # fmt: skip
@@ -203,6 +211,7 @@ def _show(
         "notes": list(folder.study.notes),
         "folder": folder.path,
         "trained": [outcome.run for outcome in outcomes if outcome.worked],
+        "waiting": waiting,
         "runs": runs,
         "tables": {section.title: [section.header, *section.rows] for section in sections},
         "files": [*tables, *drawn],
@@ -223,6 +232,8 @@ def _show(
                 print(outcome.bug, file=sys.stderr)
     for run, why in failures.items():
         print(f"{run} not measured: {why}", file=sys.stderr)
+    if waiting:
+        print(f"not trained this time: {', '.join(waiting)}", file=sys.stderr)
     if bare:
         print(f"not measured, as their weights are not here: {', '.join(bare)}", file=sys.stderr)
     if values.unsettled:
@@ -245,6 +256,7 @@ def _cost(
     workers: int,
     device: str,
     reuse: Sequence[Path],
+    only: Sequence[str],
 ) -> dict[str, Any]:
     """What a sweep would take to the caps, from two steps of every cell on one thread."""
     import torch
@@ -260,6 +272,7 @@ def _cost(
     folder = StudyFolder(out, study, tuple(seeds), fingerprint)
     taken = {found.planned.name: found.place for found in runs_elsewhere(folder, reuse)}
     left = [planned for planned in folder.runs if planned.name not in taken and done(folder, planned) is None]
+    left = [planned for planned in left if not only or planned.cell in only]
     interactions = open_data(data, data_dir=data_dir)
     seconds: dict[str, float] = {}
     gradients: dict[str, int] = {}

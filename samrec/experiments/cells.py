@@ -6,7 +6,7 @@ in what the question asks about.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from samrec.config import Pretrained, RunConfig, make_config
@@ -63,6 +63,16 @@ class Study:
     def baseline(self) -> Cell:
         """What the question is asked against."""
         return self.cells[0]
+
+    def labels_of(self, names: Collection[str]) -> tuple[str, ...]:
+        """The labels of the cells named so, by label or slug, in the study's order; ConfigError for a stranger."""
+        known = [name for cell in self.cells for name in (cell.label, cell.slug)]
+        if strangers := [name for name in names if name not in known]:
+            raise ConfigError(
+                f"expected settings of the study {self.name} out of {', '.join(cell.slug for cell in self.cells)}, "
+                f"got {strangers[0]}"
+            )
+        return tuple(cell.label for cell in self.cells if cell.label in names or cell.slug in names)
 
     @property
     def varies(self) -> tuple[str, ...]:

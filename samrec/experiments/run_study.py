@@ -1,6 +1,6 @@
 """A whole study in one call: trained, evaluated, measured, as tables and in its store; what `samrec sweep` does too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def run_study(
     measure: bool | MeasureSettings = False,
     robust: bool = False,
     reuse: Sequence[Path] = (),
+    only: Collection[str] = (),
     extend: bool = False,
     device: str = "auto",
     command: str = "",
@@ -79,6 +80,7 @@ def run_study(
         measure: both ends of the spectrum, sharpness and the generalisation gap, or with which settings.
         robust: rank on noisy and on shortened histories too.
         reuse: folders of other studies, whose finished runs of the same data and configuration are taken.
+        only: labels of the cells to train this time, or their folders' part of the name; all of them by default.
         extend: let seeds be added to the study that is there.
         device: "auto" is CUDA where there is one.
         command: kept in the provenance of what is measured.
@@ -87,10 +89,11 @@ def run_study(
         How every run ended, with the tables; a run that failed is an outcome, not an error.
 
     Raises:
-        ConfigError: no such study, or one that the base cannot have.
+        ConfigError: no such study or cell, or a study that the base cannot have.
         RunError: the folder holds another study, or another sweep is at work in it.
     """
     wanted = study if isinstance(study, Study) else study_named(study, base, vary, pretrainings)
+    labels = wanted.labels_of(only)
     place = Path(out)
     interactions = open_data(base.data, data_dir=data_dir)
     with held(place):
@@ -103,6 +106,7 @@ def run_study(
             measure=MeasureSettings(device=device) if measure is True else measure or None,
             robust=robust,
             reuse=reuse,
+            only=labels,
             device=device,
             command=command,
         )
@@ -119,17 +123,20 @@ def carry_out(
     measure: MeasureSettings | None,
     robust: bool,
     reuse: Sequence[Path],
+    only: Collection[str] = (),
     device: str,
     seed: int = 0,
     command: str = "",
 ) -> tuple[list[Outcome], dict[str, str]]:
-    """Train and evaluate every run, then rank and measure where asked. Call it while the folder is `held`.
+    """Train and evaluate every run, or those of the cells in `only`; then rank and measure where asked.
+
+    Call it while the folder is `held`.
 
     Returns:
         An outcome a run, and what could not be ranked or measured, with why.
     """
     take(folder, runs_elsewhere(folder, reuse))
-    outcomes = sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device)
+    outcomes = sweep(folder, data=data, data_dir=data_dir, workers=workers, device=device, only=only)
     failures: dict[str, str] = {}
     if robust:
         failures |= rank_perturbed(folder, data=data, data_dir=data_dir, seed=seed, workers=workers)

@@ -6,7 +6,7 @@ is begun, or resumed from its last epoch. A run that fails, or a worker that is 
 """
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -75,9 +75,15 @@ class TrainingTask:
 
 
 def sweep(
-    study: StudyFolder, *, data: str, data_dir: Path | None = None, workers: int = 1, device: str = "auto"
+    study: StudyFolder,
+    *,
+    data: str,
+    data_dir: Path | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    only: Collection[str] = (),
 ) -> list[Outcome]:
-    """Take every run of a study to its end. Call it while the folder is `held`.
+    """Take every run of a study to its end, or those of some cells. Call it while the folder is `held`.
 
     Args:
         study: what to run and where.
@@ -85,18 +91,20 @@ def sweep(
         data_dir: where to look for a name first.
         workers: processes of one thread each; 1 is this process, on one thread while it lasts.
         device: "auto" is CUDA where there is one.
+        only: labels of the cells to train this time; all of them by default.
 
     Returns:
-        An outcome a run, in the study's order.
+        An outcome a run, in the study's order; none for runs that wait for another time.
 
     Raises:
         RunError: a folder holds another run than the study's.
     """
     outcomes = {planned.name: done(study, planned) for planned in study.runs}
-    waiting = [planned for planned in study.runs if outcomes[planned.name] is None]
+    left = [planned for planned in study.runs if outcomes[planned.name] is None]
+    waiting = [planned for planned in left if not only or planned.cell in only]
     task = TrainingTask(study.path.resolve(), data, data_dir, study.data, device)
     with progress(f"runs of {study.study.name}", len(study.runs)) as advance:
-        advance(len(study.runs) - len(waiting))
+        advance(len(study.runs) - len(left))
         for planned, answer in answers(task, waiting, workers):
             outcome = Outcome(planned.name, "failed", _one_line(answer)) if isinstance(answer, WorkerDied) else answer
             outcomes[planned.name] = outcome

@@ -44,6 +44,20 @@ def test_a_second_sweep_does_nothing_again(finished):
     assert torch.get_num_threads() == threads
 
 
+def test_some_settings_are_trained_this_time_and_the_rest_the_next(tmp_path, samrec):
+    command = [*arguments(epochs=1, seeds="1"), "--no-figures", "--json"]
+    code, out, err = samrec(*command, "--only", "samrec-rho-0.05")
+    first = json.loads(out)
+    assert (code, first["trained"], first["waiting"]) == (0, ["samrec-rho-0.05-seed-1"], ["sasrec-seed-1"])
+    assert "not trained this time: sasrec-seed-1" in err
+    _, out, _ = samrec(*command)
+    second = json.loads(out)
+    assert (second["trained"], second["waiting"]) == (["sasrec-seed-1"], [])
+    code, out, err = samrec(*command, "--only", "sasrec,samrec")
+    assert (code, out) == (2, "")
+    assert err == "error: expected settings of the study grid out of sasrec, samrec-rho-0.05, got samrec\n"
+
+
 def test_a_missing_or_foreign_evaluation_is_made_again_and_nothing_is_trained(tmp_path):
     study, _ = small_studies.swept(tmp_path, seeds=(1,), epochs=1)
     first, second = (study.path / planned.name for planned in study.runs)
