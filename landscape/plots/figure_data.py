@@ -124,9 +124,10 @@ class Marks:
     low: Floats  # (marks,) end of the bar
     high: Floats
     solid: NDArray[np.bool_]  # (marks,) False: not converged
-    texts: tuple[str, ...]  # what to print or show beside each mark
+    texts: tuple[str, ...]  # what each mark says of itself where it is pointed at
     group: int  # decides the colour
     member: int  # of the group: decides the marker
+    printed: tuple[str, ...] = ()  # what stands beside each mark in the figure; empty where nothing does
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ def spectrum(data: MarksData, *, style: Style = PAPER) -> Figure:
             axes.axvline(0.0, color=shade(0.6), linewidth=0.7, zorder=0)
             draw_marks(axes, panel, style, upright=False)
             for marks in panel.marks:
-                for x, y, text in zip(marks.value, marks.position, marks.texts, strict=True):
+                for x, y, text in zip(marks.value, marks.position, marks.printed, strict=True):
                     if np.isfinite(x):
                         axes.annotate(
                             text, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=style.size - 1

@@ -216,12 +216,13 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
             figure.add_scatter(
                 x=x,
                 y=y,
-                mode="markers" if upright else "markers+text",
+                mode="markers+text" if marks.printed else "markers",
                 textposition="top center",
                 name=marks.label,
                 legendgroup=marks.label,
                 showlegend=index == 0 and upright,  # rows have their names beside them
-                text=marks.texts,
+                text=marks.printed or None,
+                hovertext=marks.texts,
                 hoverinfo="text",
                 **{"error_y" if upright else "error_x": bars},
                 marker={

@@ -20,6 +20,7 @@ INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
 MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 4  # of an axis whose labels stand side by side, two panels on a page
 Look = tuple[int, int]  # group and member
+ENDS = ("lambda_min", "lambda_max")  # of a spectrum, from left to right
 SCORE_COLUMNS = ("checkpoint", "metric", "value", "standard_error")
 
 
@@ -44,10 +45,11 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
         marks = []
         for row, (pairs, factor, label) in enumerate(zip(chosen, factors, labels, strict=True)):
             value, bar = factor * pairs.values, factor * pairs.residuals
+            numbers = [short(number) for number in value.tolist()]
             texts = tuple(
-                f"{eigenvalue_name(name)} {short(number)}" if name in ("lambda_max", "lambda_min") else ""
-                for name, number in zip(pairs.labels, value, strict=True)
+                f"{label}: {eigenvalue_name(name)} {number}" for name, number in zip(pairs.labels, numbers, strict=True)
             )
+            printed = tuple(number if name in ENDS else "" for name, number in zip(pairs.labels, numbers, strict=True))
             at_value, low, high = [scale.drawn(side) for side in (value, value - bar, value + bar)]
             marks.append(
                 Marks(
@@ -59,10 +61,12 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
                     pairs.converged.astype(bool),
                     texts,
                     *looks[row],
+                    printed,
                 )
             )
-        panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.28), tuple(marks)))
-    notes = ["bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
+        panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.2), tuple(marks)))
+    ends = [eigenvalue_name(end) for end in ENDS if any(end in pairs.labels for pairs in chosen)]
+    notes = [f"numbers: {' and '.join(ends)}", "bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
     if not all(pairs.converged.all() for pairs in chosen):
         notes.append("hollow: not converged")
     return MarksData(tuple(panels), tuple(labels), tuple(notes))
