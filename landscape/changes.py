@@ -116,7 +116,8 @@ def baseline_of(store: Store, baseline: str | None = None) -> str:
 
 def _plainest(store: Store, groups: Mapping[str, Sequence[str]]) -> str:
     created: dict[str, str] = {}  # of each checkpoint's first record; ISO 8601 in UTC sorts as text
-    for record, _ in _reported(store):
+    surfaces = [store.surface(name) for name in store.names("surfaces")]
+    for record in (*(reported for reported, _ in _reported(store)), *surfaces):
         created[record.checkpoint] = min(created.get(record.checkpoint, LATE), record.provenance.created or LATE)
     configs = {name: store.checkpoint(name).config for names in groups.values() for name in names}
     differing = [
