@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.records import UNSET, Checkpoint, Direction, Eigenpairs, Provenance, SharpnessReport, Status, Surface
+from landscape.records import (
+    RANDOM,
+    UNSET,
+    Checkpoint,
+    Direction,
+    Eigenpairs,
+    Provenance,
+    SharpnessReport,
+    Status,
+    Surface,
+)
 from landscape.store import Store
 
 Floats = NDArray[np.float64]
@@ -272,12 +282,15 @@ def _objectives(contents: Contents) -> Iterator[Finding]:
 
 
 def _unpaired(contents: Contents) -> Iterator[Finding]:
-    """Surfaces side by side along directions that are not drawn alike."""
+    """Two checkpoints with surfaces along random directions, none of which are drawn alike."""
     for dimensions in (1, 2):
-        surfaces = [surface for surface in contents.surfaces if len(surface.shape) == dimensions]
+        surfaces = [s for s in contents.surfaces if len(s.shape) == dimensions and s.x.kind in RANDOM]
         drawn = {surface.name: _drawn(surface.x, surface.y) for surface in surfaces}
         records = ", ".join(f"surfaces/{name}" for name in drawn)
-        if len(set(drawn.values())) > 1:
+        of: dict[str, set[str]] = {}
+        for surface in surfaces:
+            of.setdefault(surface.checkpoint, set()).add(drawn[surface.name])
+        if any(one.isdisjoint(other) for one, other in itertools.combinations(of.values(), 2)):
             yield Finding(
                 "directions drawn unlike",
                 records,

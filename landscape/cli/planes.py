@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from landscape.cli.measuring import name_of
 from landscape.errors import InvalidArgument
 from landscape.grid import Axis, Grid, auto_points, is_auto, parse_axis
+from landscape.records import RANDOM
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.records import Plane, Trajectory
 
-DRAWN = ("filter", "layer", "raw")
-KINDS = (*DRAWN, "eigenvector", "between", "through", "pca")
+KINDS = (*RANDOM, "eigenvector", "between", "through", "pca")
 MARGIN = 0.25  # of the marks' extent, to either side
 LINE_POINTS, PLANE_POINTS = 51, 25
 
@@ -50,12 +50,12 @@ class Wanted:
                 raise InvalidArgument(f"expected {option} with {' or '.join(kinds)} directions, got {self.kind}")
         if self.eigenvectors is not None and self.kind != "eigenvector":
             raise InvalidArgument(f"expected --eigenvectors with eigenvector directions, got {self.kind}")
-        if self.block is not None and self.kind not in (*DRAWN, "eigenvector"):
-            raise InvalidArgument(f"expected --block with {', '.join((*DRAWN, 'eigenvector'))}, got {self.kind}")
+        if self.block is not None and self.kind not in (*RANDOM, "eigenvector"):
+            raise InvalidArgument(f"expected --block with {', '.join((*RANDOM, 'eigenvector'))}, got {self.kind}")
         if self.points is not None and self.points < 2:
             raise InvalidArgument(f"expected at least 2 points on an axis, got {self.points}")
-        if self.seeds is not None and (self.kind not in DRAWN or self.dimensions == 2):
-            raise InvalidArgument(f"expected --seeds for lines along {', '.join(DRAWN)} directions")
+        if self.seeds is not None and (self.kind not in RANDOM or self.dimensions == 2):
+            raise InvalidArgument(f"expected --seeds for lines along {', '.join(RANDOM)} directions")
         if self.dimensions == 2 and self.kind == "eigenvector" and len(self.which) < 2:
             raise InvalidArgument(f"expected two eigenvectors for a plane, got {', '.join(self.which)}")
         for axis in (self.x, self.y):
@@ -68,7 +68,7 @@ class Wanted:
     @property
     def is_drawn(self) -> bool:
         """Whether a seed and the policies say all."""
-        return self.kind in DRAWN
+        return self.kind in RANDOM
 
     @property
     def dimensions(self) -> int:

@@ -6,7 +6,7 @@ The vector is kept in float32 with the record where the model has at most `LARGE
 from there: solving again would cost every worker and every resumed surface a hundred products, and would end in other
 bits with another thread count. A larger model keeps the solver's settings alone; the redraw solves again on one
 thread, and is refused where it ends elsewhere. An eigenvector that did not settle is a direction like any other: its
-record says so, with theta and the residual of v.
+record says so, with theta and the residual of v, and the stated error of the products where they are inexact.
 """
 
 import hashlib
@@ -79,8 +79,9 @@ def plane_of_eigenvectors(
     settings: dict[str, Any] = {"tolerance": tolerance, "max_products": max_products}
     settings |= {} if block is None else {"block": block}
     solve = _solved if objective.layout.size <= LARGEST_KEPT else on_one_thread(_solved)  # only what is solved again
-    pairs = solve(objective, wanted, seed=seed, advance=advance, **settings)
-    return _plane_of(objective, pairs, wanted, settings, seed)
+    pairs, error = solve(objective, wanted, seed=seed, advance=advance, **settings)
+    evidence = {} if error is None else {"product_error": error}
+    return _plane_of(objective, pairs, wanted, {**settings, **evidence}, seed)
 
 
 @on_one_thread
@@ -165,7 +166,7 @@ def solved_again(record: Direction, objective: Objective | None) -> Vector:
         raise InvalidArgument("expected the objective whose Hessian the eigenvector is of, got one of other settings")
     settings = {key: record.policy[key] for key in ("tolerance", "max_products", "block") if key in record.policy}
     wanted = [parse_which(one) for one in record.policy["also"]]
-    pair = _solved(objective, wanted, seed=record.seed, advance=lambda _: None, **settings)
+    pair, _ = _solved(objective, wanted, seed=record.seed, advance=lambda _: None, **settings)
     return pair[record.policy["end"], record.policy["k"]].vector.cpu().to(torch.float32).double()
 
 
@@ -195,8 +196,8 @@ def _solved(
     max_products: int,
     advance: Callable[[int], object],
     block: str | None = None,
-) -> dict[Which, Eigenpair]:
-    """The pairs, both ends at once."""
+) -> tuple[dict[Which, Eigenpair], float | None]:
+    """The pairs, both ends at once, and how far off the products may be, see `landscape.product_error`."""
     hessian = Hessian(objective, block=block)
     depth = {end: max((k for one, k in wanted if one == end), default=0) for end in ENDS}
     if max(depth.values()) >= hessian.size:
@@ -218,11 +219,12 @@ def _solved(
         for k in range(1, depth[end] + 1):
             found[end, k] = pairs[first if k == 1 else f"{further}{k}"]
     if block is None:
-        return found
+        return found, hessian.relative_error
     inside = mask_of(objective.layout, block).nonzero().squeeze(1).to(hessian.device)
-    return {
+    spread = {
         one: replace(pair, vector=_spread(pair.vector, inside, objective.layout.size)) for one, pair in found.items()
     }
+    return spread, hessian.relative_error
 
 
 def _spread(v: Tensor, inside: Tensor, size: int) -> Tensor:

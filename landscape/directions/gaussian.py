@@ -22,9 +22,8 @@ from landscape.blocks import mask_of
 from landscape.directions.evidence import Named, on_one_thread, record_of, without
 from landscape.errors import InvalidArgument
 from landscape.parameters import Layout, Params
-from landscape.records import Direction
+from landscape.records import RANDOM, Direction
 
-KINDS = ("filter", "layer", "raw")
 ONE_DIMENSIONAL = ("zero", "random", "normalised")
 UNTOUCHED = ("move", "zero")
 ROUNDING = 1e-12  # of the length drawn: what is left of a direction that has no orthogonal one
@@ -62,7 +61,7 @@ def draw_direction(
         InvalidArgument: an unknown option, weights that are not finite, or nothing left to move.
     """
     for name, value, known in (
-        ("kind", kind, KINDS),
+        ("kind", kind, RANDOM),
         ("one_dimensional", one_dimensional, ONE_DIMENSIONAL),
         ("untouched", untouched, UNTOUCHED),
     ):

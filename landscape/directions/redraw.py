@@ -7,7 +7,7 @@ from landscape.directions.evidence import Named, check_same, on_one_thread, sett
 from landscape.errors import InvalidArgument
 from landscape.objective import Objective
 from landscape.parameters import Layout, Params
-from landscape.records import Direction
+from landscape.records import RANDOM, Direction
 
 
 @on_one_thread
@@ -30,7 +30,7 @@ def redraw(
     """
     if (record.orthogonal_to is None) != (orthogonal_to is None):
         raise InvalidArgument("expected the first direction with a second one and only then")
-    if record.kind in gaussian.KINDS:
+    if record.kind in RANDOM:
         direction, drawn = gaussian.draw_direction(
             layout, weights, kind=record.kind, seed=record.seed, orthogonal_to=orthogonal_to, **record.policy
         )

@@ -44,7 +44,8 @@ from landscape.plots.prepare_sharpness_table import prepare_sharpness_table
 from landscape.plots.prepare_spectra import prepare_density, prepare_subsets
 from landscape.plots.prepare_studies import prepare_relation, prepare_study, prepare_training
 from landscape.plots.scale import Scale, scale_of, short
-from landscape.records import Checkpoint, Direction, Status, Surface
+from landscape.records import RANDOM, Checkpoint, Direction, Status, Surface
+from landscape.sharpness.names import eigenvalue_name
 from landscape.store import Store
 
 __all__ = [
@@ -66,15 +67,14 @@ __all__ = [
 ]
 
 LONGEST = 36  # characters of a name over a panel
-RANDOM = ("filter", "layer", "raw")
 CURVATURE = ("ratio", "lambda_max", "lambda_min")  # values that an iteration may leave unsettled
 UNITS = {
     "rise": "rise of the loss",
     "standard_error": "standard error",
     "gradient-norm": "norm of the gradient",
-    "ratio": "|λ_min / λ_max|",
-    "lambda_max": "λ_max",
-    "lambda_min": "λ_min",
+    "ratio": "|λmin / λmax|",
+    "lambda_max": eigenvalue_name("lambda_max"),
+    "lambda_min": eigenvalue_name("lambda_min"),
 }
 
 

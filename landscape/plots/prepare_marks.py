@@ -65,8 +65,8 @@ def prepare_spectrum(store: Store, names: Sequence[str] = ()) -> MarksData:
                 )
             )
         panels.append(MarksPanel("", "", rows, (-len(chosen) + 0.4, 0.6), scale, _room(scale, 0.2), tuple(marks)))
-    ends = [eigenvalue_name(end) for end in ENDS if any(end in pairs.labels for pairs in chosen)]
-    notes = [f"numbers: {' and '.join(ends)}", "bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
+    told = [eigenvalue_name(end) for end in ENDS if any(end in pairs.labels for pairs in chosen)]
+    notes = [f"numbers: {' and '.join(told)}", "bars: residuals ‖Hv − θv‖; a true eigenvalue lies within"]
     if not all(pairs.converged.all() for pairs in chosen):
         notes.append("hollow: not converged")
     return MarksData(tuple(panels), tuple(labels), tuple(notes))

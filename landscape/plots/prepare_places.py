@@ -13,7 +13,9 @@ from landscape.barrier import barrier_of, straight_line
 from landscape.errors import InvalidArgument
 from landscape.plots.figure_data import BarrierMark, Floats, Panel, Spot, Trail
 from landscape.plots.scale import Scale, short
+from landscape.product_error import product_note
 from landscape.records import Direction, Status, Surface, Trajectory
+from landscape.sharpness.names import eigenvalue_name
 from landscape.store import Store
 
 BANDS = ("range", "sd")
@@ -243,7 +245,8 @@ def direction_note(surface: Surface, path: Trajectory | None = None) -> str:
     if x.kind == "eigenvector":
         ends = " and ".join(_eigenvalue(one) for one in (x, y) if one is not None)
         block = f" of {x.policy['block']}" if "block" in x.policy else ""
-        return f"along eigenvectors{block} of unit length, {ends}"
+        error = product_note(x.policy.get("product_error"))
+        return "; ".join(filter(None, (f"along eigenvectors{block} of unit length, {ends}", error)))
     if y is None:
         return f"direction: {_drawn(x)}"
     if y.kind == x.kind and y.policy == x.policy:
@@ -262,8 +265,8 @@ def _block(direction: Direction) -> str:
 
 def _eigenvalue(direction: Direction) -> str:
     policy = direction.policy
-    name = {("top", 1): "λ_max", ("bottom", 1): "λ_min"}.get((policy["end"], policy["k"]))
-    name = name or f"λ {policy['k']} from the {policy['end']}"
+    first, further = {"top": ("lambda_max", "lambda_"), "bottom": ("lambda_min", "lambda_min_")}[policy["end"]]
+    name = eigenvalue_name(first if policy["k"] == 1 else f"{further}{policy['k']}")
     return f"{name} = {short(float(policy['value']))}{'' if policy['converged'] else ' (not settled)'}"
 
 

@@ -151,6 +151,25 @@ def test_what_cannot_be_compared_is_found_between_records(tmp_path, first, secon
     assert all("c0" in one.record and "c1" in one.record for one in several)
 
 
+def along_eigenvectors(checkpoint):
+    x, y = (replace(direction(seed), kind="eigenvector", policy={"checkpoint": checkpoint}) for seed in (1, 2))
+    return {"x": x, "y": replace(y, orthogonal_to="x", cosine=1e-17)}
+
+
+@pytest.mark.parametrize("second", [{}, along_eigenvectors("b")])
+def test_planes_that_only_their_checkpoint_can_have_are_no_unpaired_pictures(tmp_path, second):
+    assert found(tmp_path, along_eigenvectors("a"), second) == []
+
+
+def test_one_pair_of_surfaces_drawn_alike_is_enough(tmp_path):
+    with Store.write(tmp_path / "study.h5") as store:
+        add(store, "a")
+        add(store, "b", x=direction(5))
+        store.add_surface(replace(store.surface("b"), name="b-again", x=store.surface("a").x))
+    with Store.read(tmp_path / "study.h5") as store:
+        assert "directions drawn unlike" not in {one.finding for one in diagnose(store)}
+
+
 def test_other_running_statistics_alone_are_no_other_loss(tmp_path):
     facts = [{**LOSS.objective, "fixed_tensors": text} for text in "ab"]
     assert found(tmp_path, *({"provenance": replace(LOSS, objective=one)} for one in facts)) == []

@@ -253,7 +253,7 @@ def test_captions_name_eigenvalues_blocks_and_mixed_planes(path):
         )
         told = [prepare_contour(store, [name]).notes[0] for name in ("eigen", "block", "mixed")]
     assert told == [
-        "along eigenvectors of unit length, λ_max = 0.439 and λ 2 from the bottom = −0.3 (not settled)",
+        "along eigenvectors of unit length, λmax = 0.439 and λmin, 2 = −0.3 (not settled)",
         "directions: layer-normalised (1 is the norm of each tensor), of item table alone, seed 3",
         "direction from sasrec (0) to samrec (1), a distance of 2.5; the second filter-normalised (1 is the norm of "
         "each filter), seed 2, orthogonal to it",

@@ -16,6 +16,7 @@ from landscape.curvature.operators import Hessian
 from landscape.exchange.csv_files import eigenpairs_csv
 from landscape.grid import Axis, Grid
 from landscape.merge_records import joined_eigenpairs, joined_probes, joined_subsets
+from landscape.plots.prepare import prepare_curve
 from landscape.product_error import product_note
 from landscape.report.contents import report_of
 from landscape.store import Store
@@ -90,6 +91,21 @@ def test_each_eigenvalue_lies_within_its_residual_and_the_stated_error():
     truth = torch.linalg.eigvalsh(dense).numpy()
     for value, residual in zip(pairs.values, pairs.residuals, strict=True):
         assert abs(truth - value).min() <= residual + pairs.product_error * abs(value)
+
+
+def test_a_plane_of_eigenvectors_keeps_it_and_its_figure_tells_it(path):
+    plane = ("--directions", "eigenvector", "--x", "-0.1:0.1:3", "--store", path)
+    assert run("surface", INEXACT, *plane).exit_code == 0
+    with Store.read(path) as store:
+        (surface,) = [store.surface(name) for name in store.names("surfaces")]
+        error = surface.x.policy["product_error"]
+        assert 0 < error < 5e-3
+        assert any(product_note(error) in note for note in prepare_curve(store).notes)
+    assert run("surface", EXACT, *plane).exit_code == 0
+    with Store.read(path) as store:
+        exact = [s for s in map(store.surface, store.names("surfaces")) if s.name != surface.name]
+    assert len(exact) == 1
+    assert "product_error" not in exact[0].x.policy
 
 
 def test_more_probes_and_draws_keep_the_largest_error_said_before(path):

@@ -46,7 +46,7 @@ def test_points_that_did_not_converge_are_marked_where_an_eigenvalue_is_shown(st
     assert panel.unsettled.tolist() == [[-0.5, 0.5]]
     assert panel.holes.tolist() == [[1.0, 1.0]]
     assert any("1 of 25 points not converged (○)" in note for note in data.notes)
-    assert "λ_min" in data.scale.label
+    assert "λmin" in data.scale.label
     loss = prepare_contour(store, ["map"], value="loss")
     assert not len(loss.panels[0].unsettled)
     assert not any("not converged" in note for note in loss.notes)
