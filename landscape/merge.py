@@ -13,14 +13,10 @@ from typing import Any
 import numpy as np
 
 from landscape import merge_records as joins
-from landscape import store_files as files
-from landscape import store_places as places
-from landscape import store_refusals as refusals
-from landscape import store_schema as schema
-from landscape import store_spectra as spectra
 from landscape.errors import InvalidArgument, StoreError, StoreMismatch
 from landscape.records import Provenance
-from landscape.store_columns import read_provenance
+from landscape.store import files, places, refusals, schema, spectra
+from landscape.store.columns import read_provenance
 from landscape.whole_files import check_folder_of
 
 Joining = tuple[Callable[..., Any], Callable[..., None], Callable[..., Any]]  # read, write, join

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape import store_refusals as refusals
 from landscape.errors import StoreMismatch
 from landscape.product_error import largest_of
 from landscape.records import Eigenpairs, Mark, SharpnessReport, Status, Surface
 from landscape.sharpness.spectral import SPECTRAL, identity_of, uncertainty_of
 from landscape.spectra import Density, Subsets, Trace
-from landscape.store_columns import as_json
+from landscape.store import refusals
+from landscape.store.columns import as_json
 
 Probed = TypeVar("Probed", Density, Trace)
 BY_PROBE: tuple[tuple[type, Callable[[Any], dict[str, NDArray[np.float64]]]], ...] = (

@@ -57,7 +57,7 @@ def _contents(store: "Store", form: Format, chosen: list[str] | None) -> dict[st
     from typing import get_args
 
     from landscape.exchange import csv_files, loss_landscape, vtk_files
-    from landscape.store_reading import TableKind
+    from landscape.store.reading import TableKind
 
     write = {
         Format.VTK: vtk_files.surface_vtk,

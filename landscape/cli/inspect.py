@@ -26,7 +26,7 @@ def inspect(
 
 def contents(store: Any) -> dict[str, list[dict[str, Any]]]:
     """For each kind of record in a store, a row for each name."""
-    from landscape.store_reading import TableKind
+    from landscape.store.reading import TableKind
 
     return {
         "checkpoints": [_checkpoint(store.checkpoint(name)) for name in store.names("checkpoints")],

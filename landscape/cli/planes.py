@@ -155,7 +155,7 @@ def stored_trajectory(
     from landscape.describe import checkpoint_record, provenance
     from landscape.directions.between import Source
     from landscape.store import Store
-    from landscape.store_refusals import same_objective
+    from landscape.store.refusals import same_objective
     from landscape.targets import kept_path
     from landscape.trajectory import trajectory_of
 

@@ -10,7 +10,7 @@ from landscape.cli.running import emit
 from landscape.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from landscape.store_refusals import MeasuredKind
+    from landscape.store.refusals import MeasuredKind
 
 
 def remove(
@@ -39,7 +39,7 @@ def remove(
 
 
 def _parsed(record: str) -> "tuple[MeasuredKind, str]":
-    from landscape.store_refusals import MEASURED
+    from landscape.store.refusals import MEASURED
 
     kind, slash, name = record.partition("/")
     for known in MEASURED:

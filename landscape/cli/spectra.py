@@ -13,7 +13,7 @@ from landscape.product_error import product_notes
 
 if TYPE_CHECKING:
     from landscape.objective import LossValue, Objective
-    from landscape.store_spectra import SpectraKind
+    from landscape.store.spectra import SpectraKind
 
 
 def record_name(name: str, checkpoint: str, block: str | None, coordinates: str = "raw") -> str:

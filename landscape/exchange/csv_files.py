@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from landscape.errors import InvalidArgument
 from landscape.exchange.imported import Imported, imported_surface
 from landscape.records import Eigenpairs, SharpnessReport, Status, Surface, Table
-from landscape.store_columns import as_json
+from landscape.store.columns import as_json
 
 PLACES = ("alpha", "beta")
 

@@ -17,7 +17,7 @@ from landscape.plots.scale import Scale, decades, room_around, scale_of, short
 from landscape.records import Eigenpairs
 from landscape.spectra import Density, Subsets
 from landscape.store import Store
-from landscape.store_refusals import same_objective
+from landscape.store.refusals import same_objective
 
 KERNEL = 0.01  # its standard deviation, as a share of the range of all nodes of a panel
 POINTS = 801  # of a smooth density

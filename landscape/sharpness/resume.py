@@ -19,7 +19,7 @@ from landscape.sharpness.spectra_measured import weight_norm
 from landscape.sharpness.spectral import COMPANIONS, closest, stored_measures
 from landscape.sharpness.step import Step, updated
 from landscape.store import Store
-from landscape.store_refusals import same_objective
+from landscape.store.refusals import same_objective
 
 BETWEEN_SAVES = 5.0  # seconds at least between two versions of a report while it grows
 

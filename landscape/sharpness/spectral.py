@@ -20,7 +20,7 @@ from landscape.errors import InvalidArgument
 from landscape.product_error import product_note
 from landscape.records import Eigenpairs, Provenance, SharpnessMeasure
 from landscape.spectra import Trace
-from landscape.store_refusals import same_objective
+from landscape.store.refusals import same_objective
 
 COMPANIONS = ("lambda_max_norm_squared", "lambda_ratio")  # taken from any eigenvalues that the store holds
 ENDS = ("lambda_max", "lambda_min", *COMPANIONS)

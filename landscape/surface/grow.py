@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landscape.errors import StoreMismatch
 from landscape.records import Status, Surface
 from landscape.store import Store
-from landscape.store_refusals import same_axis
+from landscape.store.refusals import same_axis
 
 Floats = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ from landscape.parameters import content_hash
 from landscape.progress import progress
 from landscape.records import Checkpoint, Direction, Plane, Status, Surface
 from landscape.store import Store
-from landscape.store_refusals import PointsKind
+from landscape.store.refusals import PointsKind
 from landscape.surface.evaluate import LOSS_VALUES, SELF_MADE, Point, SurfaceTask, Values
 from landscape.surface.grow import carried_over
 

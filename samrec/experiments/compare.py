@@ -23,7 +23,7 @@ from landscape.objective import loss_at
 from landscape.records import Checkpoint, Eigenpairs
 from landscape.sharpness.summary import sharpness_report
 from landscape.store import Store
-from landscape.store_refusals import looser_setting, same_objective, settings_of
+from landscape.store.refusals import looser_setting, same_objective, settings_of
 from landscape.surface.resume import compute_surface, planned_surface
 from samrec.data.interactions import Interactions
 from samrec.errors import ConfigError

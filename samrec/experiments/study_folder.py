@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import StoreError
-from landscape.store_files import WriterLock
+from landscape.store.files import WriterLock
 from samrec.config import Pretrained, RunConfig, make_config
 from samrec.errors import ConfigError, RunError
 from samrec.experiments.cells import Cell, Study

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from landscape.store_files import WriterLock
+from landscape.store.files import WriterLock
 from landscape.whole_files import write_whole
 from samrec.errors import CheckpointError, NotWritable, RunError
 

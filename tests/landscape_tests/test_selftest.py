@@ -5,8 +5,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from landscape import selftest
 from landscape.cli.commands import app
+from landscape.selftest import run as selftest
 from landscape.sharpness.names import KINDS
 
 

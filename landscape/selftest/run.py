@@ -30,9 +30,9 @@ from landscape.estimates import moments, smoothed
 from landscape.grid import Axis, Grid
 from landscape.objective import ModelObjective, gradient_at, loss_at
 from landscape.parameters import Vector, content_hash, moved
-from landscape.selftest_models import any_model, bowl_measures, dense_hessian, files, network
-from landscape.selftest_operators import operators
-from landscape.selftest_sharpness import KNOWN_FORMS
+from landscape.selftest.models import any_model, bowl_measures, dense_hessian, files, network
+from landscape.selftest.operators import operators
+from landscape.selftest.sharpness import KNOWN_FORMS
 from landscape.sharpness.average_case import average_case_sharpness
 from landscape.sharpness.sam_step import sam_sharpness
 from landscape.store import Store

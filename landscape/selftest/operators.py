@@ -13,7 +13,7 @@ from landscape.curvature.coordinates import hessian_in
 from landscape.curvature.lanczos import lanczos
 from landscape.curvature.lobpcg import lobpcg_ends
 from landscape.curvature.operators import EmpiricalFisher, GaussNewton, Hessian
-from landscape.selftest_models import dense_hessian, network
+from landscape.selftest.models import dense_hessian, network
 
 Error = tuple[str, float, float]  # what is compared, the error found, its limit
 

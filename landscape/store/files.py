@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 
 from landscape.errors import LandscapeError, StoreError, StoreLocked
-from landscape.store_columns import as_json
+from landscape.store.columns import as_json
 from landscape.whole_files import write_whole
 
 FORMAT = "landscape-store"

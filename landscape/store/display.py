@@ -3,7 +3,7 @@
 from typing import get_args
 
 from landscape.display import Display, SortableTable
-from landscape.store_reading import Kind, RecordsInStore
+from landscape.store.reading import Kind, RecordsInStore
 
 
 def display_of_store(store: RecordsInStore) -> Display:

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from landscape import store_files as files
-from landscape import store_places as places
-from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError
 from landscape.records import Checkpoint, Direction, Eigenpairs, SharpnessReport, Surface, Table, Trajectory
+from landscape.store import files, places, schema
 
 Kind = Literal[
     "checkpoints",
@@ -30,7 +28,7 @@ Record = TypeVar("Record")
 
 
 class RecordsInStore:
-    """The part of a `Store` that reads; whole spectra are in `store_spectra`."""
+    """The part of a `Store` that reads; whole spectra are in `spectra`."""
 
     path: Path
 

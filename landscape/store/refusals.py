@@ -12,11 +12,10 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape import store_places as places
-from landscape import store_schema as schema
 from landscape.errors import StoreMismatch
 from landscape.records import UNSET, Checkpoint, Eigenpairs, Provenance, Scalars, Surface
-from landscape.store_columns import as_json, read_provenance
+from landscape.store import places, schema
+from landscape.store.columns import as_json, read_provenance
 
 MeasuredKind = Literal["surfaces", "curvature", "sharpness", "densities", "traces", "subsets", "trajectories", "nodes"]
 PointsKind = Literal["surfaces", "nodes"]  # records that fill point by point

@@ -15,11 +15,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from landscape import store_files as files
-from landscape import store_places as places
-from landscape import store_points as points
-from landscape import store_refusals as refusals
-from landscape import store_schema as schema
 from landscape.display import Display, Shown
 from landscape.errors import StoreError, StoreMismatch
 from landscape.records import (
@@ -33,10 +28,11 @@ from landscape.records import (
     Table,
     Trajectory,
 )
-from landscape.store_columns import check_name
-from landscape.store_display import display_of_store
-from landscape.store_reading import Kind, RecordsInStore, TableKind, table_kind
-from landscape.store_spectra import SpectraInStore
+from landscape.store import files, places, points, refusals, schema
+from landscape.store.columns import check_name
+from landscape.store.display import display_of_store
+from landscape.store.reading import Kind, RecordsInStore, TableKind, table_kind
+from landscape.store.spectra import SpectraInStore
 from landscape.whole_files import check_folder_of
 
 

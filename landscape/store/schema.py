@@ -7,13 +7,13 @@
                          marks, group, approximation where there are any
     /nodes/NAME          the same, at the nodes that the surface NAME is interpolated from; most of them never needed
     /curvature/NAME      label, values, residuals, converged, products; block, mass; checkpoint, ..., centre_loss,
-                         method, settings, product_error of inexact products; the groups inside: `store_spectra`
+                         method, settings, product_error of inexact products; the groups inside: `spectra`
     /sharpness/NAME      measure, setting, value, standard_error, cost, note, seconds; checkpoint, ..., centre_loss
     /trajectories/NAME   coordinates, distance, residual, loss, epoch, label, hash, explained; x, y (direction ids), ...
     /comparisons/NAME, /histories/NAME, /studies/NAME    one dataset a column
 
 Mappings are JSON text in attributes; every array has dimension scales, so xarray opens each group with named axes;
-columns and attributes are written by `store_columns`. The first stores kept one loss, the
+columns and attributes are written by `columns`. The first stores kept one loss, the
 last measured, with the checkpoint (attribute `loss`) and no `centre`, `centre_loss` or `settings`: they are read so.
 """
 
@@ -38,7 +38,7 @@ from landscape.records import (
     Table,
     Trajectory,
 )
-from landscape.store_columns import (
+from landscape.store.columns import (
     as_json,
     as_text,
     check_name,

@@ -16,13 +16,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape import store_files as files
-from landscape import store_places as places
-from landscape import store_refusals as refusals
 from landscape.errors import StoreMismatch
 from landscape.records import Checkpoint, Provenance, Scalars
 from landscape.spectra import Density, Subsets, Trace
-from landscape.store_columns import (
+from landscape.store import files, places, refusals
+from landscape.store.columns import (
     as_json,
     read_column,
     read_number,

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from landscape import store_files as files
-from landscape import store_schema as schema
 from landscape.errors import InvalidArgument, StoreError
 from landscape.records import Status
-from landscape.store_refusals import PointsKind
+from landscape.store import files, schema
+from landscape.store.refusals import PointsKind
 
 
 @dataclass(frozen=True, slots=True)
