@@ -1,6 +1,7 @@
 """Tables of the results, from the studies kept in `studies/`: whatever stands between their marks in Markdown files.
 
     <!-- study: beauty-sam: Test scores -->     the table of that title of the study in studies/beauty-sam
+    <!-- studies: beauty-sam, toys-sam: HR@10 -->  test scores of several studies beside each other, by these metrics
     <!-- not covered: why -->                   numbers that no study here holds, and why
     <!-- end -->                                closes either
 
@@ -17,15 +18,18 @@ from pathlib import Path
 from landscape.records import Table
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import open_study
-from samrec.experiments.table import Section, markdown
+from samrec.experiments.table import Section, markdown, spread
 from samrec.experiments.table_files import table_contents, write_tables
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
 STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
+SEVERAL = re.compile(
+    r"(<!-- studies: (?P<studies>[\w., -]+): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL
+)
 UNCOVERED = re.compile(r"<!-- not covered: [^\n]+? -->\n.*?<!-- end -->", re.DOTALL)
-MARK = re.compile(r"<!-- (?:study|not covered|end)\b")
+MARK = re.compile(r"<!-- (?:study|studies|not covered|end)\b")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d*\.\d+")
 
@@ -59,10 +63,46 @@ def built(text: str) -> str:
         (_, _, body) = markdown([known[title]]).partition("\n\n")
         return f"{match[1]}\n{body}\n{match[5]}"
 
+    def several(match: re.Match[str]) -> str:
+        names, metrics = (re.split(r",\s*", match[part]) for part in ("studies", "metrics"))
+        (_, _, body) = markdown([beside(names, metrics)]).partition("\n\n")
+        return f"{match[1]}\n{body}\n{match[5]}"
+
     marks = len(MARK.findall(text))
-    if marks != 2 * (len(STUDY.findall(text)) + len(UNCOVERED.findall(text))):
+    if marks != 2 * sum(len(kind.findall(text)) for kind in (STUDY, SEVERAL, UNCOVERED)):
         raise ValueError(f"expected an end for every mark, got {marks} marks that do not pair")
-    return STUDY.sub(table, text)
+    return SEVERAL.sub(several, STUDY.sub(table, text))
+
+
+def beside(names: list[str], metrics: list[str]) -> Section:
+    """Test scores of the cells of several studies, and how far over their users each is from the cell it is against."""
+    rows = []
+    for name in names:
+        study, tables = open_study(STUDIES / name), laid_out_once(STUDIES / name)[1]
+        scores = {(row["cell"], row["quantity"]): row for row in tables["summary"].rows()}
+        apart = {
+            (row["cell"], row["metric"]): f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+            for row in tables["differences"].rows()
+            if row["level"].startswith("users")
+        }
+        for cell in study.study.cells:
+            if (cell.label, metrics[0]) in scores:
+                found = [scores[cell.label, metric] for metric in metrics]
+                rows.append(
+                    (
+                        f"{study.study.baseline.config.data}, {name}",
+                        cell.label,
+                        str(found[0]["seeds"]),
+                        *(spread(one["mean"], one["deviation"], ".4f") for one in found),
+                        *(apart.get((cell.label, metric), "-") for metric in metrics),
+                    )
+                )
+    header = ("data, study", "cell", "seeds", *metrics, *(f"{metric}: difference" for metric in metrics))
+    notes = (
+        "Mean over seeds ± standard deviation. Difference from the cell it is compared with in its study, 95 % "
+        "bootstrap interval over users: it speaks of these checkpoints, not of other seeds.",
+    )
+    return Section("Beside each other", header, tuple(rows), notes)
 
 
 def unproven(text: str, *, every_section: bool) -> Iterator[str]:
@@ -73,7 +113,8 @@ def unproven(text: str, *, every_section: bool) -> Iterator[str]:
     for section in re.split(r"^(?=## )", text, flags=re.MULTILINE):
         if not (every_section or MARK.search(section)):
             continue
-        have = {_plain(number) for match in STUDY.finditer(section) for number in NUMBER.findall(match["table"])}
+        tables = [match["table"] for kind in (STUDY, SEVERAL) for match in kind.finditer(section)]
+        have = {_plain(number) for table in tables for number in NUMBER.findall(table)}
         yield from (number for number in NUMBER.findall(_outside(section)) if _plain(number) not in have)
 
 
@@ -83,7 +124,7 @@ def stray_tables(text: str) -> list[str]:
 
 
 def _outside(text: str) -> str:
-    return CODE.sub("", UNCOVERED.sub("", STUDY.sub("", text)))
+    return CODE.sub("", UNCOVERED.sub("", SEVERAL.sub("", STUDY.sub("", text))))
 
 
 def _plain(number: str) -> str:

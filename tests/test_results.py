@@ -80,3 +80,17 @@ def test_a_table_that_was_changed_by_hand_is_built_anew():
     assert "| run | cell | seed |" in once
     assert (once.startswith("before\n<!--"), once.endswith("<!-- end -->\nafter .5\n")) == (True, True)
     assert results.built(once) == once
+
+
+def test_scores_of_several_studies_stand_beside_each_other():
+    names = [study.name for study in results.studies()[:2]]
+    text = f"<!-- studies: {', '.join(names)}: HR@10, NDCG@10 -->\n<!-- end -->\n"
+    once = results.built(text)
+    assert results.built(once) == once
+    assert list(results.unproven(once, every_section=True)) == []
+    for name in names:
+        summary = results.laid_out_once(results.STUDIES / name)[1]["summary"]
+        means = [row["mean"] for row in summary.rows() if row["quantity"] == "HR@10" and row["seeds"]]
+        lines = [line for line in once.splitlines() if f", {name} |" in line]
+        assert [float(line.split("|")[4].split("±")[0]) for line in lines] == pytest.approx(means, abs=5e-5)
+        assert [line.split("|")[6].strip() == "-" for line in lines] == [True, *[False] * (len(lines) - 1)]
