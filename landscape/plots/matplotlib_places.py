@@ -88,7 +88,8 @@ def _draw_trail(axes: Axes, trail: Trail, style: Style) -> None:
 def _label(axes: Axes, spot: Spot, style: Style) -> None:
     """Above the point or below it, aligned so that it stays inside of the panel."""
     x = (axes.transData + axes.transAxes.inverted()).transform((spot.x, spot.y))[0]
-    side = "left" if x < 0.2 else "right" if x > 0.8 else "center"
+    aligned = {"left": "right", "center": "center", "right": "left"}[spot.side]
+    side = "left" if x < 0.2 else "right" if x > 0.8 else aligned
     axes.annotate(
         spot.label,
         (spot.x, spot.y),

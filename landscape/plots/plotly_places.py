@@ -42,7 +42,7 @@ def add_places(figure: go.Figure, panel: Panel, place: dict[str, int]) -> None:
             y=[spot.y for spot in panel.spots],
             mode="markers+text",
             text=[f"<b>{spot.label}</b>" for spot in panel.spots],
-            textposition=["top center" if spot.above else "bottom center" for spot in panel.spots],
+            textposition=[f"{'top' if spot.above else 'bottom'} {spot.side}" for spot in panel.spots],
             textfont={"color": "white", "size": 13, "shadow": "auto"},
             hovertext=[f"{spot.label}: {spot.text}" for spot in panel.spots],
             hoverinfo="text",

@@ -29,6 +29,7 @@ from landscape.plots.prepare_places import (
     band_note,
     band_of,
     barrier_on,
+    clear_of_lowest,
     direction_note,
     expanded,
     families,
@@ -140,7 +141,7 @@ def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: s
         trail = None if path is None else trail_of(path, surface)
         panel = placed(replace(panel, spots=spots_in(surface), trail=trail))
         if value in ("loss", "rise"):
-            panel = replace(panel, lowest=lowest_of(panel))
+            panel = clear_of_lowest(replace(panel, lowest=lowest_of(panel)))
         beside = [f"{spot.label}: {spot.text}" for spot in panel.spots if "outside" in spot.text]
         notes += beside
         if panel.measured is not None:

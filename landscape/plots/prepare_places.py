@@ -6,6 +6,7 @@ either side.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -130,6 +131,20 @@ def lowest_of(panel: Panel) -> Spot | None:
         return None
     text = f"{short(least)} at ({short(x, 3)}, {short(y, 3)})"
     return Spot(x, y, "lowest", text, height=float(panel.heights[row, column]))
+
+
+def clear_of_lowest(panel: Panel) -> Panel:
+    """The panel with a name that would cover the lowest point moved to the other side of its own point."""
+    if panel.lowest is None:
+        return panel
+    low, width, height = panel.lowest, WIDE / 2 * np.ptp(panel.alpha), NEAREST * np.ptp(panel.beta)
+    spots = []
+    for spot in panel.spots:
+        rise = low.y - spot.y if spot.above else spot.y - low.y  # towards the name
+        covers = abs(low.x - spot.x) < width and 0 < rise < height
+        side: Literal["left", "right"] = "left" if low.x > spot.x else "right"
+        spots.append(replace(spot, side=side) if covers else spot)
+    return replace(panel, spots=tuple(spots))
 
 
 def lowest_note(panels: Sequence[Panel]) -> list[str]:

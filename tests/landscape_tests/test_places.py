@@ -214,6 +214,23 @@ def test_the_lowest_point_is_marked_where_it_is_not_the_centre(path):
     assert "◇: lowest point, 0.5 at (0.5, −0.3)" in alone
 
 
+@pytest.mark.parametrize(("beside", "side"), [(0.2, "left"), (-0.2, "right")])
+def test_a_name_does_not_cover_the_lowest_point(path, beside, side):
+    with Store.write(path) as store:
+        marks = (Mark("first", 0.0, -0.5, 0.3), Mark("near the lowest point", 0.2, 0.5, 0.4))
+        square = {"alpha": Axis(-1, 1, 21), "beta": Axis(-1, 1, 21)}
+        x = direction("through")
+        y = direction("through", 1, orthogonal_to=x.hash)
+        add(store, "s", lambda a, b: bowl(1.0)(a - 0.2 - beside, b - 0.6), **square, x=x, y=y, marks=marks)
+        data = prepare_contour(store)
+    assert (data.panels[0].lowest.x, data.panels[0].lowest.y) == pytest.approx((0.2 + beside, 0.6))
+    assert [spot.side for spot in data.panels[0].spots] == ["center", side]
+    aligned = [text.get_ha() for text in matplotlib_figures.contour(data).axes[0].texts if "near" in text.get_text()]
+    assert aligned == ["right" if side == "left" else "left"]
+    drawn = plotly_figures.contour(data).select_traces({"mode": "markers+text"})
+    assert [trace.textposition for trace in drawn] == [("top center", f"top {side}")]
+
+
 def test_runs_of_a_group_are_one_line_with_a_band(path):
     """Cuts of planes and lines alike: the mean over runs, from the lowest to the highest."""
     with Store.write(path) as store:
