@@ -32,7 +32,7 @@ def export(
     surface: Annotated[list[str] | None, typer.Option(help="Only these surfaces; everything by default.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write surfaces as files of other programs; as CSV eigenvalues, sharpness and tables too.
+    """Write surfaces as files of other programs; as CSV eigenvalues, sharpness, traces and tables too.
 
     Example: landscape export study.h5 --format vtk --out paraview
     """
@@ -71,6 +71,8 @@ def _contents(store: "Store", form: Format, chosen: list[str] | None) -> dict[st
             found[f"{name}.curvature.csv"] = csv_files.eigenpairs_csv(store.eigenpairs(name))
         for name in store.names("sharpness"):
             found[f"{name}.sharpness.csv"] = csv_files.sharpness_csv(store.sharpness(name))
+        for name in store.names("traces"):
+            found[f"{name}.trace.csv"] = csv_files.trace_csv(store.trace(name))
         for kind in get_args(TableKind):
             for name in store.names(kind):
                 found[f"{name}.{kind}.csv"] = csv_files.table_csv(store.table(kind, name))

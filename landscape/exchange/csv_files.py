@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from landscape.errors import InvalidArgument
 from landscape.exchange.imported import Imported, imported_surface
 from landscape.records import Eigenpairs, SharpnessReport, Status, Surface, Table
+from landscape.spectra import Trace
 from landscape.store.columns import as_json
 
 PLACES = ("alpha", "beta")
@@ -50,6 +51,13 @@ def sharpness_csv(report: SharpnessReport) -> bytes:
         for m in report.measures
     ]
     return _csv(["measure", "setting", "value", "standard_error", "cost", "note"], rows)
+
+
+def trace_csv(trace: Trace) -> bytes:
+    """A row a trace or norm of a block, with its free coordinates and the standard error over probes."""
+    columns = (trace.quantities, trace.blocks, trace.coordinates, trace.sizes.tolist(), trace.estimates)
+    rows = ([*told, *estimate] for *told, estimate in zip(*columns, strict=True))
+    return _csv(["quantity", "block", "coordinates", "free_coordinates", "value", "standard_error"], rows)
 
 
 def table_csv(table: Table) -> bytes:

@@ -1,11 +1,15 @@
-"""The table of every sharpness measure of a study's runs, from `sharpness/RUN.sharpness.csv` in its folder.
+"""Tables of sharpness of a study's runs: every measure of the whole, and a few of them where they live.
 
-Those files are what `landscape export STORE --format csv --out STUDY/sharpness` writes of the reports of its runs. The
-first cell that is against another one is compared with it, over all seeds, as the verdict of a report does.
+From what `landscape export STORE --format csv` writes of the reports of its runs: RUN.sharpness.csv in the study's
+`sharpness/` folder, and in `where/` those of single parts of the weights, with RUN-validation.sharpness.csv on other
+targets and RUN.trace.csv of the trace by part. The first cell that is against another one is compared with it, over all
+seeds, as the verdict of a report does.
 """
 
 import csv
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from landscape.changes import Measured, change_over, measured
@@ -15,24 +19,31 @@ from samrec.errors import RunError
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.table import Section
 
-FOLDER, ENDING = "sharpness", ".sharpness.csv"
-TITLE = "Every sharpness measure"
+ENDING, TRACE = ".sharpness.csv", ".trace.csv"
+OTHER_SPLITS = ("validation",)  # of the data, told in a file's name
+SCALES = {"raw": "absolute", "relative": "relative"}  # of a trace's coordinates, as other measures call them
+Report = Mapping[Measured, SharpnessMeasure]
 
 
-def sharpness_section(study: StudyFolder) -> Section | None:
-    """A row a measure that all runs of both cells have; None where there is none.
+def sharpness_sections(study: StudyFolder) -> list[Section]:
+    """A row a measure that all runs of both cells have, of the whole and of the parts; those that have any.
 
     Raises:
         RunError: a file that is no such report.
     """
+    sections = [
+        _section(study, "Every sharpness measure", lambda run: _read(study.path / "sharpness" / f"{run}{ENDING}")),
+        _section(study, "Where the sharpness lives", lambda run: _parts(study.path / "where", run)),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _section(study: StudyFolder, title: str, report_of: Callable[[str], Report]) -> Section | None:
     after = next((cell for cell in study.study.cells if cell.against is not None), None)
-    if after is None or not (study.path / FOLDER).is_dir():
+    if after is None:
         return None
     before = next(cell for cell in study.study.cells if cell.label == after.against)
-    files = [
-        [study.path / FOLDER / f"{cell.slug}-seed-{seed}{ENDING}" for seed in study.seeds] for cell in (before, after)
-    ]
-    runs = [[_read(file) for file in group] for group in files]
+    runs = [[report_of(f"{cell.slug}-seed-{seed}") for seed in study.seeds] for cell in (before, after)]
     rows = []
     for name in runs[0][0]:
         if not all(name in run for group in runs for run in group):
@@ -51,16 +62,25 @@ def sharpness_section(study: StudyFolder) -> Section | None:
         "where that interval leaves zero out. Intervals are not corrected for the number of measures.",
         "Invariant: stays where weights are re-scaled and the function is kept.",
     )
-    return Section(TITLE, ("measure", before.label, after.label, "change"), tuple(rows), notes)
+    return Section(title, ("measure", before.label, after.label, "change"), tuple(rows), notes)
 
 
-def _read(file: Path) -> dict[Measured, SharpnessMeasure]:
+def _parts(folder: Path, run: str) -> Report:
+    """Of one run the trace by part, then the measures of each part, on training targets and on other ones."""
+    found = dict(_read(folder / f"{run}{TRACE}", _trace)) | dict(_read(folder / f"{run}{ENDING}"))
+    for split in OTHER_SPLITS:
+        others = _read(folder / f"{run}-{split}{ENDING}")
+        found |= {replace(name, split=split): one for name, one in others.items()}
+    return found
+
+
+def _read(file: Path, measure_of: Callable[[dict[str, str]], SharpnessMeasure] | None = None) -> Report:
     """The measures of one run; empty where it was not measured. RunError where the file holds something else."""
     if not file.exists():
         return {}
     try:
         with file.open(newline="", encoding="utf-8") as text:
-            found = [_measure(row) for row in csv.DictReader(text)]
+            found = [(measure_of or _measure)(row) for row in csv.DictReader(text)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"expected a sharpness report as CSV in {file}, got {error!r}") from None
     return {measured(one): one for one in found}
@@ -75,6 +95,12 @@ def _measure(row: dict[str, str]) -> SharpnessMeasure:
         int(row["cost"]),
         row["note"],
     )
+
+
+def _trace(row: dict[str, str]) -> SharpnessMeasure:
+    part = {} if row["block"] == "all" else {"block": row["block"]}
+    setting = {**part, "scale": SCALES[row["coordinates"]]}
+    return SharpnessMeasure(row["quantity"], setting, float(row["value"]), float(row["standard_error"]), 0)
 
 
 def _told(measure: SharpnessMeasure) -> str:

@@ -13,7 +13,7 @@ from samrec.experiments.measurements import fill, read_measured
 from samrec.experiments.members import Member
 from samrec.experiments.robust import read_scores, scores_table
 from samrec.experiments.robust_tables import perturbed_tables, robustness_section
-from samrec.experiments.sharpness_table import sharpness_section
+from samrec.experiments.sharpness_table import sharpness_sections
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.study_sections import study_sections
 from samrec.experiments.study_tables import study_tables
@@ -46,8 +46,7 @@ def laid_out(study: StudyFolder) -> tuple[StudyValues, list[Section], dict[str, 
         same = [name for name, found in known.items() if found.weights == of.get(name)]
         tables |= (perturbed := perturbed_tables(study, known, same))
         sections += [robustness_section(study, perturbed)] if perturbed else []
-    if section := sharpness_section(study):
-        sections.append(section)
+    sections += sharpness_sections(study)
     return values, sections, tables
 
 

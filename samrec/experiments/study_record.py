@@ -1,8 +1,8 @@
 """A study without its weights: what to keep of it beside code, small enough for that, and enough to go on from.
 
 Of every run that came to its end run.json, history.jsonl and the ranks of its evaluation; study.json, measured.jsonl,
-robust.jsonl, sharpness/, and the tables, which rebuild from these byte for byte. `samrec sweep` takes the copy for the
-study it is: it repeats nothing, and trains what is missing.
+robust.jsonl, sharpness/, where/, and the tables, which rebuild from these byte for byte. `samrec sweep` takes the copy
+for the study it is: it repeats nothing, and trains what is missing.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from samrec.evaluation.evaluate import keep_evaluation, read_evaluation
 from samrec.experiments.cells import Cell, Study
 from samrec.experiments.measurements import as_json, read_measured, write_lines, write_measured
 from samrec.experiments.robust import read_scores
-from samrec.experiments.sharpness_table import ENDING, FOLDER
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import StudyFolder, define, held
 from samrec.experiments.sweep import done
@@ -25,6 +24,7 @@ from samrec.training.checkpoint import Run
 from samrec.training.files import write_bytes, write_json
 
 Kept = TypeVar("Kept")
+REPORTS = ("sharpness", "where")  # folders of what `landscape export` writes of the runs
 
 
 def export_study(study: StudyFolder, to: Path) -> list[str]:
@@ -48,9 +48,9 @@ def export_study(study: StudyFolder, to: Path) -> list[str]:
             write_measured(record.measured, measured)
         if scores := _merged(record, read_scores(study.robust), read_scores(record.robust)):
             write_lines(record.robust, scores)
-        for file in sorted((study.path / FOLDER).glob(f"*{ENDING}")):
-            (to / FOLDER).mkdir(exist_ok=True)
-            write_bytes(to / FOLDER / file.name, file.read_bytes())
+        for file in sorted(file for folder in REPORTS for file in (study.path / folder).glob("*.csv")):
+            (to / file.parent.name).mkdir(exist_ok=True)
+            write_bytes(to / file.parent.name / file.name, file.read_bytes())
         _, sections, tables = laid_out(record)
         write_tables(to / "tables", "study", tables, sections)
     return [planned.name for planned in given]

@@ -21,7 +21,8 @@ from landscape.exchange.vtk_files import surface_vtk
 from landscape.grid import Axis, Grid
 from landscape.plots import prepare
 from landscape.plots.matplotlib_figures import contour, curve
-from landscape.records import Status
+from landscape.records import Provenance, Status
+from landscape.spectra import Trace
 from landscape.store import Store
 
 X3 = Axis(-1, 1, 3)
@@ -208,6 +209,9 @@ def path(tmp_path):
         store.add_surface(measured())
         store.add_eigenpairs(eigenpairs("ends"))
         store.add_sharpness(sharpness("report"))
+        samples = np.array([[1.0, 3.0, 2.0], [4.0, 4.0, 4.0]])
+        told = (("trace", "frobenius_norm"), ("item table", "all"), ("relative", "raw"), np.array([7, 9]), samples)
+        store.add_trace(Trace("ends", "base", *told, 3, Provenance("tests:known", {}), 0.5, {"method": "hutchinson"}))
     return path
 
 
@@ -228,7 +232,7 @@ def test_xarray_opens_a_surface_in_the_store_and_gets_the_same_from_the_record(p
     [
         ("vtk", {"plane.vtr"}),
         ("loss-landscape", {"plane.h5"}),
-        ("csv", {"plane.csv", "ends.curvature.csv", "report.sharpness.csv"}),
+        ("csv", {"plane.csv", "ends.curvature.csv", "report.sharpness.csv", "ends.trace.csv"}),
     ],
 )
 def test_everything_a_format_can_hold_is_written(path, tmp_path, form, names):
@@ -239,12 +243,16 @@ def test_everything_a_format_can_hold_is_written(path, tmp_path, form, names):
     assert "provenance" in json.loads(result.stdout)["lost"]
 
 
-def test_csv_of_eigenvalues_and_sharpness_say_all_there_is(path, tmp_path):
+def test_csv_of_eigenvalues_sharpness_and_traces_say_all_there_is(path, tmp_path):
     CliRunner().invoke(app, ["export", str(path), "--format", "csv", "--out", str(tmp_path)])
     lines = (tmp_path / "ends.curvature.csv").read_text().splitlines()
     assert lines[0] == "label,value,residual,converged,products,product_error"
     assert lines[3] == "lambda_min,-0.5,3e-05,False,100,"
     assert '"{""adaptive"": false, ""rho"": 0.1}",0.01,,2' in (tmp_path / "report.sharpness.csv").read_text()
+    head, trace, norm = (tmp_path / "ends.trace.csv").read_text().splitlines()
+    assert head == "quantity,block,coordinates,free_coordinates,value,standard_error"
+    assert trace == f"trace,item table,relative,7,2.0,{1 / np.sqrt(3)}"
+    assert norm == "frobenius_norm,all,raw,9,2.0,0.0"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from samrec.errors import RunError
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.experiments.measurements import as_json, read_measured, write_measured
 from samrec.experiments.reuse import is_same
-from samrec.experiments.sharpness_table import sharpness_section
+from samrec.experiments.sharpness_table import sharpness_sections
 from samrec.experiments.study_folder import held, open_study
 from samrec.training.checkpoint import Run
 
@@ -96,12 +96,12 @@ def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, t
     _, kept = exported
     shutil.copytree(kept, tmp_path / "study")
     study = open_study(tmp_path / "study")
-    assert sharpness_section(study) is None
+    assert sharpness_sections(study) == []
     reports = {name: found.sharpness for name, found in read_measured(study.measured).items()}
     (study.path / "sharpness").mkdir()
     for name, report in reports.items():
         (study.path / "sharpness" / f"{name}.sharpness.csv").write_bytes(sharpness_csv(report))
-    section = sharpness_section(study)
+    (section,) = sharpness_sections(study)
     assert section.header == ("measure", *(cell.label for cell in study.study.cells), "change")
     pairs = [(planned.name, other.name) for planned, other in zip(study.runs[::2], study.runs[1::2], strict=True)]
     assert len(pairs) == 2
@@ -117,13 +117,25 @@ def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, t
     assert code == 0
     assert differing(tmp_path / "study" / "sharpness", tmp_path / "again" / "sharpness") == ""
     assert "Every sharpness measure" in (tmp_path / "again" / "tables" / "study.md").read_text(encoding="utf-8")
+    (study.path / "where").mkdir()
+    for name, report in reports.items():
+        (study.path / "where" / f"{name}.trace.csv").write_text(
+            f"quantity,block,coordinates,free_coordinates,value,standard_error\ntrace,norms,raw,9,{len(name)},0.5\n"
+        )
+        (study.path / "where" / f"{name}-validation.sharpness.csv").write_bytes(sharpness_csv(report))
+    _, where = sharpness_sections(study)
+    assert where.rows[0][0] == "trace, norms (raw)"
+    assert where.rows[0][1:3] == tuple(" / ".join(str(len(pair[side])) for pair in pairs) for side in (0, 1))
+    assert [row[0] for row in where.rows[1:]] == [f"{row[0]}, validation" for row in section.rows]
+    assert [row[1:] for row in where.rows[1:]] == [row[1:] for row in section.rows]
+    shutil.rmtree(study.path / "where")
     missing = next((study.path / "sharpness").iterdir())
     for other in ("measure,value\nsam,1\n", "measure,setting,value,standard_error,cost,note\nsam,{,1,,1,\n"):
         missing.write_text(other)
         with pytest.raises(RunError, match=f"expected a sharpness report as CSV in .*{missing.name}"):
-            sharpness_section(study)
+            sharpness_sections(study)
     missing.unlink()
-    assert sharpness_section(study) is None
+    assert sharpness_sections(study) == []
 
 
 def test_what_a_record_lacks_is_trained_and_measured_alone(exported, tmp_path, samrec):
