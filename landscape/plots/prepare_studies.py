@@ -23,6 +23,7 @@ from landscape.store import Store
 
 ROOM = 0.06  # of an axis, beyond the outermost points
 LONG_LABELS = 40  # letters of all categories together that still stand side by side
+FEW_EPOCHS = 6  # stand side by side, each with its number
 NARROW = 30  # letters that stand side by side under a narrow panel
 LEGEND = 105  # letters that stand side by side above a figure, keys included
 STUB = 0.2  # half the length of a mean that no line joins, in decades or places
@@ -102,23 +103,24 @@ def training_of(tables: Sequence[Table], *, validation: str = "NDCG@10") -> Tren
         name = "L(w + ε) − L(w)" if column == "sharpness" else column
         scale = scale_of(name, *[table.columns[column] for table in having], allow_log=column == "sharpness")
         longest = max(float(table.columns["epoch"].max()) for table in having)
-        epochs = scale_of("epoch", np.array([0.0, longest]))
         trends = []
         for table in having:
             method = str(table.attributes.get("method") or table.name)
             y = scale.drawn(table.columns[column])
             x = np.asarray(table.columns["epoch"], dtype=np.float64)
             best = np.flatnonzero(table.columns["epoch"] == table.attributes.get("best_epoch", -1))
-            dots = np.stack([x[best], y[best]], axis=1)
-            texts = tuple(f"{table.name}: best epoch {int(x[row])}" for row in best)
+            dotted = best if len(x) > 1 else np.arange(1)  # a line of one epoch would not be seen
+            dots = np.stack([x[dotted], y[dotted]], axis=1)
+            texts = tuple(f"{table.name}: {'best ' if row in best else ''}epoch {int(x[row])}" for row in dotted)
             trends.append(Trend(method, methods.index(method), x, y, None, None, dots, texts))
         panels.append(
             TrendPanel(
-                "", "epoch", _ticks(epochs), (0.0, longest * (1 + ROOM / 2)), (), scale, _room(scale), tuple(trends)
+                "", "epoch", _epochs(longest), (0.0, longest * (1 + ROOM / 2)), (), scale, _room(scale), tuple(trends)
             )
         )
     legend = tuple((method, group) for group, method in enumerate(methods)) if len(methods) > 1 else ()
-    notes = ["dots: the epoch whose weights were kept"] if any(len(t.dots) for p in panels for t in p.trends) else []
+    kept = any(table.attributes.get("best_epoch", -1) in table.columns["epoch"] for table in chosen)
+    notes = ["dots: the epoch whose weights were kept"] if kept else []
     if "sharpness" in {column for table in chosen for column in table.columns}:
         notes.append("L(w + ε) − L(w): mean over the steps of an epoch, each on its own batch, dropout on")
     return TrendsData(tuple(panels), legend, _columns_of(legend), (*notes, *_told(panels)))
@@ -256,6 +258,13 @@ def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
         if sum(len(label) + 2 for label in fewer.tick_labels) <= NARROW:
             break
     return tuple(zip(fewer.ticks, fewer.tick_labels, strict=True))
+
+
+def _epochs(longest: float) -> tuple[tuple[float, str], ...]:
+    """Whole numbers from 0 to the last epoch: each of a few, else the scale's, which are whole then."""
+    if longest <= FEW_EPOCHS:
+        return tuple((float(epoch), str(epoch)) for epoch in range(round(longest) + 1))
+    return _ticks(scale_of("epoch", np.array([0.0, longest])))
 
 
 def _room(scale: Scale) -> tuple[float, float]:

@@ -33,13 +33,12 @@ def write_report(
         InvalidArgument: another ending, or no group of the baseline's name.
     """
     source = Path(store)
-    target = source.with_suffix(".html") if out is None else Path(out)
-    if target.suffix.lower() != ".html":
-        raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
+    if out is not None and Path(out).suffix.lower() != ".html":
+        raise InvalidArgument(f"expected a file name ending in .html, got {Path(out).name!r}")
     with Store.read(source) as opened:
         facts = {"store": source.name, "fingerprint": fingerprint(source), "python": platform.python_version()}
         report = report_of(opened, title=title or source.stem, facts=facts, baseline=baseline)
-    return written_aside(target, page_of(report).encode())
+    return written_aside(source.with_suffix(".html") if out is None else Path(out), page_of(report).encode())
 
 
 def page_of(report: Report, *, live: str = "") -> str:

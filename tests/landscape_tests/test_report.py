@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.errors import InvalidArgument
+from landscape.errors import InvalidArgument, StoreError
 from landscape.records import Checkpoint
 from landscape.report import write_report
 from landscape.report.cards import thinned
@@ -145,6 +145,12 @@ def test_a_half_finished_store_gives_a_report_that_says_so(tmp_path: Path) -> No
     page = write_report(tmp_path / "s.h5").read_text()
     assert "Half finished" in page
     assert "surface half-surface: 176 of 441 points measured" in page
+
+
+def test_a_folder_is_told_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="found a folder"):
+        write_report(".")
 
 
 def test_an_empty_store_gives_a_page(tmp_path: Path) -> None:

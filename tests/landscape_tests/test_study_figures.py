@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from landscape.errors import InvalidArgument
 from landscape.plots import matplotlib_figures, plotly_figures, prepare
+from landscape.plots.prepare_studies import training_of
 from landscape.plots.style import Style
 from landscape.records import Table
 from landscape.store import Store
@@ -132,6 +133,22 @@ def test_training_curves_have_a_panel_each_and_a_dot_at_the_weights_kept(study):
     assert [trend.label for trend in sharpness.trends] == ["b"]
     assert sharpness.scale.kind == "log"
     assert len(prepared(study, "training", ["a-1"]).panels) == 2
+
+
+@pytest.mark.parametrize(("last", "numbers"), [(1, "0 1"), (2, "0 1 2"), (4, "0 1 2 3 4"), (9, "0 2 4 6 8")])
+def test_epochs_are_numbered_in_whole_numbers(last, numbers):
+    table = Table("a-1", {"epoch": np.arange(1, last + 1), "loss": np.arange(last, 0.0, -1)}, {})
+    assert [label for _, label in training_of([table]).panels[0].x_ticks] == numbers.split()
+
+
+def test_a_training_of_one_epoch_so_far_is_a_dot():
+    table = Table("a-1", {"epoch": np.array([1]), "loss": np.array([3.0])}, {})
+    data = training_of([table])
+    (trend,) = data.panels[0].trends
+    assert (trend.dots.tolist(), trend.texts, data.notes) == ([[1, 3]], ("a-1: epoch 1",), ())
+    kept = training_of([Table("a-1", table.columns, {"best_epoch": 1})])
+    assert kept.panels[0].trends[0].texts == ("a-1: best epoch 1",)
+    assert kept.notes == ("dots: the epoch whose weights were kept",)
 
 
 def test_a_relation_shows_every_run_in_the_colour_of_its_cell_under_its_tau(study):
