@@ -34,6 +34,8 @@ def offered(line):
         ("landscape su", ["surface", "subsets"]),
         ("landscape plot study.h5 --ki", ["--kind"]),
         ("landscape plot study.h5 --kind co", ["contour"]),
+        ("landscape plot study.h5 --style ", ["paper", "talk", "dark"]),
+        ("landscape surface --one-dimensional ", ["zero", "random", "normalised"]),
         ("landscape surface --directions ", ["filter", "layer", "raw", "eigenvector", "between", "through", "pca"]),
         ("samrec pre", ["pretrain"]),
         ("samrec train --optimizer ad", ["adam", "adamw"]),

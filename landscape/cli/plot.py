@@ -47,7 +47,9 @@ def plot(
         Kind | None, typer.Option("--kind", help="Contour by default, a curve where surfaces have one axis.")
     ] = None,
     dpi: Annotated[int, typer.Option("--dpi", min=30, max=2400, help="Dots per inch of a .png.")] = 300,
-    style: Annotated[str, typer.Option("--style", help="paper, talk or dark.")] = "paper",
+    style: Annotated[
+        str, typer.Option(**one_of("paper", "talk", "dark"), help="For a page, a slide, or a dark one.")
+    ] = "paper",
     columns: Annotated[
         int | None, typer.Option("--columns", help="Fit the figure to 1 or 2 columns of a two-column paper.")
     ] = None,

@@ -54,8 +54,12 @@ def surface(
     seeds: Annotated[
         str | None, typer.Option(help="A line for each of these directions' seeds, drawn as a band: 0,1,2,3,4.")
     ] = None,
-    one_dimensional: Annotated[str, typer.Option(help="Biases and gains: zero, random or normalised.")] = "zero",
-    untouched: Annotated[str, typer.Option(help="Rows the data never reaches: move or zero.")] = "move",
+    one_dimensional: Annotated[
+        str, typer.Option(**one_of("zero", "random", "normalised"), help="How biases and gains move.")
+    ] = "zero",
+    untouched: Annotated[
+        str, typer.Option(**one_of("move", "zero"), help="Whether rows that the data never reaches move.")
+    ] = "move",
     metric: Annotated[
         list[str] | None, typer.Option(help="Measured at each point too: ndcg@10, ..., or gradient-norm.")
     ] = None,

@@ -1,11 +1,15 @@
 """Points with bars in one panel of matplotlib: what spectra, sharpness and scores are drawn with."""
 
+from textwrap import wrap
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.plots.figure_data import MarksPanel
 from landscape.plots.matplotlib_paper import shade, value_axis
 from landscape.plots.style import Style
+
+LETTERS = 26  # of a title on a line above a third of a page
 
 
 def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) -> None:
@@ -36,7 +40,7 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
             zorder=5,
         )
     if panel.title:
-        axes.set_title(panel.title)
+        axes.set_title("\n".join(wrap(panel.title, LETTERS)))
     places, labels = [place for place, _ in panel.categories], [label for _, label in panel.categories]
     if upright:
         axes.set_xticks(places, labels)

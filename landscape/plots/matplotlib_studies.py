@@ -69,12 +69,12 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
                 trend.x, trend.y, color=colour, linestyle=style.dash(trend.group), linewidth=0.9 if many else None
             )
         if len(trend.dots):
-            has_line = bool(len(trend.x))
+            is_crowd = len(trend.x) > 0 and len(trend.dots) > 1
             axes.plot(
                 *np.asarray(trend.dots).T,
                 style.marker(trend.group),
                 color=colour,
-                markersize=style.grown(2.8 if has_line else 4),
+                markersize=style.grown(2.8 if is_crowd else 4),
                 alpha=0.85,
                 markeredgecolor=shade(1),
                 markeredgewidth=0.4,

@@ -13,10 +13,11 @@ from landscape.plots.figure_data import Floats, Marks, MarksData, MarksPanel
 from landscape.plots.order import baseline_first
 from landscape.plots.scale import Scale, scale_of, short, shortened
 from landscape.records import Eigenpairs, SharpnessMeasure, SharpnessReport, Table
-from landscape.sharpness.names import SILENT, eigenvalue_name, is_settled, kind_of, quantity_of, radius_of
+from landscape.sharpness.names import SILENT, eigenvalue_name, family_of, is_settled, kind_of, quantity_of, radius_of
 from landscape.store import Store
 
 INTERVAL = 1.959964  # standard errors to either side of a 95 % interval
+IN_FAMILY = ("p", "form", "m", "gamma", "metric", "block")  # settings that `family_of` tells
 MOST_LETTERS = 26  # of names that stand side by side under a panel
 MOST_TICKS = 4  # of an axis whose labels stand side by side, two panels on a page
 Look = tuple[int, int]  # group and member
@@ -97,12 +98,27 @@ def sharpness_of(store: Store, chosen: Sequence[SharpnessReport]) -> MarksData:
         notes.append("bars: 95 % intervals")
     if any("residual" in measure.setting for measure in every):
         notes.append("of λ: residuals")
+    return MarksData(tuple(panels), tuple(labels), (*notes, *_remarks(every)))
+
+
+def _remarks(every: Sequence[SharpnessMeasure]) -> list[str]:
+    """What measures say of themselves, each remark once, with the measures it is true of: all of a name by the name."""
     remarks: dict[str, dict[str, None]] = {}
     for measure in every:
         if measure.note:
-            remarks.setdefault(measure.note, {})[_title(measure)] = None
-    notes += [f"{' and '.join(titles)}: {remark}" for remark, titles in remarks.items()]
-    return MarksData(tuple(panels), tuple(labels), tuple(notes))
+            kin = [other for other in every if _named(other) == _named(measure)]
+            alike = all(other.note == measure.note for other in kin)
+            remarks.setdefault(measure.note, {})[_named(measure) if alike else _title(measure)] = None
+    return [f"{_listed(list(names))}: {remark}" for remark, names in remarks.items()]
+
+
+def _named(measure: SharpnessMeasure) -> str:
+    """The measure's name alone, its drops of ranking metrics told apart."""
+    return f"{kind_of(measure).name}{' (ranking)' if measure.setting.get('metric') else ''}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _sharpness_panel(
@@ -228,14 +244,14 @@ def reach_of(measure: SharpnessMeasure) -> float:
 
 
 def _title(measure: SharpnessMeasure) -> str:
-    """The measure with those settings that make it another one."""
+    """The measure as tables call it, with all other settings that make it another one."""
     radius = radius_of(measure)
     extra = []
     for key, setting in measure.setting.items():
-        if key == radius or key in SILENT or not setting:
+        if key == radius or key in SILENT or key in IN_FAMILY or not setting:
             continue
         extra.append(key if setting is True else setting if isinstance(setting, str) else f"{key} {setting}")
-    return ", ".join([kind_of(measure).name, *extra])
+    return ", ".join([family_of(measure), *extra])
 
 
 def labels_of(chosen: Sequence[Any]) -> list[str]:

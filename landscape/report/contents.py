@@ -17,6 +17,7 @@ from landscape.report.evidence import evidence_of, shared_first
 from landscape.report.parts import Card, Evidence, Report, Section, SortableTable, sortable_table
 from landscape.report.planes import line_sections, path_sections, plane_sections, ratio_sections
 from landscape.report.verdict import verdict
+from landscape.sharpness.names import eigenvalue_name
 from landscape.sharpness.spectral import identity_of, stored_measures
 from landscape.store import Store
 
@@ -48,7 +49,7 @@ def _checkpoints(store: Store) -> Iterator[Section]:
     records = [store.checkpoint(name) for name in baseline_first(store, store.names("checkpoints"), str)]
     if not records:
         return
-    metrics = list(dict.fromkeys(key for record in records for key in record.metrics))
+    metrics = sorted({key for record in records for key in record.metrics}, key=_by_cutoff)
     rows = tuple(
         (
             record.name,
@@ -82,6 +83,7 @@ def _scores(store: Store) -> Iterator[Section]:
         cards, notes = marks_cards(data, "scores"), data.notes
     shown = tuple(_record_table(table) for table in tables)
     said = tuple(str(note) for table in tables for note in table.attributes.get("notes", ()))
+    said += tuple(f"{t.name}: {t.attributes['difference']}" for t in tables if "difference" in t.attributes)
     yield Section(
         "Scores", "What the checkpoints are worth, and how far apart they are.", cards, shown, (*notes, *said)
     )
@@ -93,7 +95,7 @@ def _spectrum(store: Store) -> Iterator[Section]:
         return
     data = prepare.prepare_spectrum(store)
     rows = tuple(
-        (r.name, label, float(value), float(residual), int(products), "yes" if settled else "no")
+        (r.name, eigenvalue_name(label), float(value), float(residual), int(products), "yes" if settled else "no")
         for r in records
         for label, value, residual, products, settled in zip(
             r.labels, r.values, r.residuals, r.products, r.converged, strict=True
@@ -108,7 +110,7 @@ def _spectrum(store: Store) -> Iterator[Section]:
         (sortable_table("Eigenvalues", columns, rows),),
         (*data.notes, *product_notes(records)),
         shared_first(evidence_of(r.name, r.provenance) for r in records),
-        tuple(f"{r.name}: {label} did not converge" for r in records
+        tuple(f"{r.name}: {eigenvalue_name(label)} did not converge" for r in records
               for label, settled in zip(r.labels, r.converged, strict=True) if not settled),
     )  # fmt: skip
 
@@ -224,6 +226,12 @@ PARTS: tuple[Callable[[Store], Iterator[Section]], ...] = (
     _training,
     _studies,
 )
+
+
+def _by_cutoff(metric: str) -> tuple[str, int]:
+    """NDCG@5 before NDCG@10."""
+    family, _, cutoff = metric.partition("@")
+    return family, int(cutoff) if cutoff.isdigit() else 0
 
 
 def _record_table(table: Table) -> SortableTable:

@@ -56,7 +56,8 @@
   };
 
   // ---- figures
-  const arranged = (layout, kind, narrow) => {
+  const arranged = (layout, kind, width) => {
+    const narrow = width < 420;
     const bar = layout.coloraxis && layout.coloraxis.colorbar;
     if (bar) Object.assign(bar, { thickness: 12, len: 0.9, title: { ...bar.title, side: "right" } });
     const scene = layout.scene;
@@ -66,17 +67,22 @@
         if (axis === "zaxis") title.text = "";  // the colour bar names it, where there is room
         scene[axis] = { ...scene[axis], title, tickfont: { size: 9 }, nticks: 5 };
       }
-      const away = narrow ? 1.2 : 1;  // the letters stay as large: they need room beside a smaller surface
+      const away = narrow ? 1.2 : width < 520 ? 1 : 0.88;  // the letters stay as large: they need room beside a smaller surface
       scene.camera = { eye: { x: 1.7 * away, y: -2.2 * away, z: 1.2 * away } };
       scene.domain = { x: [0, 0.88], y: [0, 1] };
     }
     for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;
     if (kind === "contour") Object.assign(layout.yaxis, { scaleanchor: "x", constrain: "domain" });
+    const beside = (layout.annotations || []).filter((note) => note.xref === "paper" && note.yref !== "paper");
+    const letters = Math.max(0, ...beside.map((note) => note.text.length));
+    const room = width < 540 ? 0 : 7 * letters;  // without room each number is in the mark's own text
+    for (const note of beside) Object.assign(note, { x: 1, visible: room > 0 });
+    if (beside.length) for (const axis of Object.keys(layout)) if (/^xaxis/.test(axis)) layout[axis].domain = [0, 1];
     return {
       ...layout,
       autosize: true,
       font: { family: "DejaVu Sans, Verdana, sans-serif", size: narrow ? 10 : 12 },
-      margin: scene ? { t: 5, b: 5, l: 0, r: 0 } : { t: 15, b: 55, l: 60, r: 15 },
+      margin: scene ? { t: 5, b: 5, l: 0, r: 0 } : { t: 15, b: 55, l: 60, r: 15 + room },
       legend: { ...layout.legend, orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     };
   };
@@ -100,7 +106,7 @@
     for (const [index, packed] of pack.figures.entries()) {
       const plot = document.getElementById("figure-" + index);
       const figure = filled(packed, pack.arrays);
-      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
+      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth);
       await Plotly.newPlot(plot, figure.data, layout, { responsive: true, displaylogo: false });
       plot.inked = inked(figure.data);
       plots.push(plot);
@@ -176,7 +182,7 @@
     for (const [index, packed] of pack.figures.entries()) {
       const plot = document.getElementById("figure-" + index);
       const figure = filled(packed, pack.arrays);
-      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth < 420);
+      const layout = arranged(figure.layout, plot.parentElement.dataset.kind, plot.clientWidth);
       if (plot.layout.scene) layout.scene.camera = plot.layout.scene.camera;
       plot.inked = inked(figure.data);
       await Plotly.react(plot, figure.data, layout);

@@ -167,7 +167,20 @@ def test_a_note_on_several_measures_is_said_once(store):
     add_surface(store, "model", bowl(1.0))
     measures = [SharpnessMeasure("sam", {"rho": 0.1, "scale": scale}, 1.0, None, 1, "a bound") for scale in "ab"]
     store.add_sharpness(SharpnessReport("model", "model", tuple(measures), SETTINGS))
-    assert prepare.prepare_sharpness(store).notes == ("SAM, a and SAM, b: a bound",)
+    assert prepare.prepare_sharpness(store).notes == ("SAM: a bound",)
+
+
+def test_a_note_on_some_of_a_measure_names_them(store):
+    add_surface(store, "model", bowl(1.0))
+    measures = [
+        SharpnessMeasure("sam", {"rho": 0.1, "scale": scale}, 1.0, None, 1, note)
+        for scale, note in (("a", "a bound"), ("b", "a bound"), ("c", ""))
+    ]
+    drop = SharpnessMeasure("worst_case_drop", {"rho": 0.1, "p": "inf", "metric": "hr@10"}, 1.0, None, 1, "a bound")
+    store.add_sharpness(SharpnessReport("model", "model", (*measures, drop), SETTINGS))
+    data = prepare.prepare_sharpness(store)
+    assert data.notes == ("SAM, a, SAM, b and worst case (ranking): a bound",)
+    assert data.panels[-1].title == "worst case, ℓ∞, hr@10"
 
 
 def test_scores_have_a_panel_a_family_and_their_intervals(store):

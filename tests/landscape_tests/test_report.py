@@ -248,3 +248,11 @@ def _numbers(pack: dict, value: dict) -> np.ndarray:
     entry = pack["arrays"][value["$array"]]
     shape = [int(length) for length in entry["shape"].split(", ")]
     return np.frombuffer(base64.b64decode(entry["bdata"]), "<f4").reshape(shape)
+
+
+def test_metrics_stand_in_the_order_of_their_cutoffs(tmp_path: Path) -> None:
+    with Store.write(tmp_path / "s.h5") as store:
+        metrics = {"HR@5": 0.1, "HR@10": 0.2, "MRR": 0.1}
+        store.add_checkpoint(Checkpoint("one", hash="one", norm=1.0, parameters=3, metrics=metrics))
+    page = write_report(tmp_path / "s.h5").read_text()
+    assert page.index("HR@5") < page.index("HR@10") < page.index("MRR")

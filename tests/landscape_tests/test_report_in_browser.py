@@ -16,6 +16,7 @@ from landscape.report import write_report
 from landscape.report.live import HOST, make_server, store_source
 from landscape.store import Store
 from tests.landscape_tests.drawn_stores import SQUARE, add_numbers, add_scores, add_surface, bowl
+from tests.landscape_tests.reports import seeds_of_two_methods
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -178,3 +179,18 @@ def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
         assert page.evaluate(f"{relief}.layout.scene.camera.eye") == {"x": 2, "y": 0.5, "z": 1}
         page.close()
         server.shutdown()
+
+
+@pytest.mark.parametrize(("width", "told"), [(1280, True), (390, False)])
+def test_numbers_beside_rows_stand_whole_or_not_at_all(browser: Any, tmp_path: Path, width: int, told: bool) -> None:
+    values = {"sam": {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}}
+    report = write_report(seeds_of_two_methods(tmp_path / "s.h5", values))
+    page = opened(browser, report, viewport={"width": width, "height": 900})
+    card = page.locator('.card[data-kind="change"] .plot').first
+    edge = card.bounding_box()
+    notes = card.locator(".annotation-text")
+    assert (notes.count() > 0) == told
+    for note in notes.all():
+        box = note.bounding_box()
+        assert box["x"] + box["width"] <= edge["x"] + edge["width"]
+    page.close()
