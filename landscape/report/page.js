@@ -74,8 +74,10 @@
     for (const axis of Object.keys(layout)) if (/^yaxis/.test(axis)) layout[axis].automargin = true;
     if (kind === "contour") Object.assign(layout.yaxis, { scaleanchor: "x", constrain: "domain" });
     const beside = (layout.annotations || []).filter((note) => note.xref === "paper" && note.yref !== "paper");
-    const letters = Math.max(0, ...beside.map((note) => note.text.length));
-    const room = width < 540 ? 0 : 7 * letters;  // without room each number is in the mark's own text
+    const longest = (texts) => 7 * Math.max(0, ...texts.map((text) => text.length));  // in pixels
+    const names = Object.keys(layout).filter((axis) => /^yaxis/.test(axis)).flatMap((axis) => layout[axis].ticktext || []);
+    const numbers = longest(beside.map((note) => note.text));
+    const room = width - longest(names) - numbers > 100 ? numbers : 0;  // without room each is in the mark's own text
     for (const note of beside) Object.assign(note, { x: 1, visible: room > 0 });
     if (beside.length) for (const axis of Object.keys(layout)) if (/^xaxis/.test(axis)) layout[axis].domain = [0, 1];
     return {

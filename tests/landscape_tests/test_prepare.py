@@ -145,7 +145,8 @@ def test_the_spectrum_keeps_residuals_and_a_companion_times_the_norm_squared(sto
     assert raw.marks[0].value.tolist() == [0.439, 0.31, -0.503]
     assert raw.marks[0].high - raw.marks[0].value == pytest.approx([0.004, 0.02, 0.01], abs=1e-12)
     assert raw.marks[0].solid.tolist() == [True, False, True]
-    assert raw.marks[0].texts == ("λmax 0.439", "", "λmin −0.503")
+    assert raw.marks[0].texts == ("model: λmax 0.439", "model: λ2 0.31", "model: λmin −0.503")
+    assert raw.marks[0].printed == ("0.439", "", "−0.503")
     assert companion.marks[0].value == pytest.approx([4390, 3100, -5030], rel=1e-12)
 
 

@@ -181,7 +181,7 @@ def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
         server.shutdown()
 
 
-@pytest.mark.parametrize(("width", "told"), [(1280, True), (390, False)])
+@pytest.mark.parametrize(("width", "told"), [(1280, True), (390, True), (280, False)])
 def test_numbers_beside_rows_stand_whole_or_not_at_all(browser: Any, tmp_path: Path, width: int, told: bool) -> None:
     values = {"sam": {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}}
     report = write_report(seeds_of_two_methods(tmp_path / "s.h5", values))
