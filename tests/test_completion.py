@@ -36,6 +36,7 @@ def offered(line):
         ("landscape plot study.h5 --kind co", ["contour"]),
         ("landscape plot study.h5 --style ", ["paper", "talk", "dark"]),
         ("landscape surface --one-dimensional ", ["zero", "random", "normalised"]),
+        ("landscape curvature --method ", ["lanczos", "power", "lobpcg"]),
         ("landscape surface --directions ", ["filter", "layer", "raw", "eigenvector", "between", "through", "pca"]),
         ("samrec pre", ["pretrain"]),
         ("samrec train --optimizer ad", ["adam", "adamw"]),

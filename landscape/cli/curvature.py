@@ -9,7 +9,7 @@ import typer
 
 from landscape.cli import options
 from landscape.cli.measuring import cost_of, opened
-from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, command_line, emit, one_of
 from landscape.cli.spectra import say_product_errors
 from landscape.errors import InvalidArgument
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def curvature(
     targets: options.Targets,
     store: options.Store,
-    method: Annotated[str, typer.Option(help="lanczos, power or lobpcg.")] = "lanczos",
+    method: Annotated[str, typer.Option(**one_of("lanczos", "power", "lobpcg"), help="Solver.")] = "lanczos",
     top: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the upper end.")] = 1,
     bottom: Annotated[int, typer.Option(min=0, help="Eigenvalues wanted from the lower end.")] = 1,
     block: Annotated[

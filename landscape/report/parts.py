@@ -69,6 +69,11 @@ class Report(Shown):
         return tuple(line for section in self.sections for line in section.unfinished)
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether the verdict quotes any, which takes two pairs of seeds."""
+        return any("[" in item for finding in self.verdict or () for item in finding.items)
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
         """Whose cards can be switched off and on, in the order of the cards."""
         return tuple(dict.fromkeys(card.checkpoint for s in self.sections for card in s.cards if card.checkpoint))

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 SHOWN = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR")
 COMPARED = ("HR@10", "NDCG@10")
-SCALE = f"Measures with |w| and {SCALED_LAMBDA} do not change with the scale of the weights; the other ones do."
+SCALE = (
+    "Measures with |w| stay under every re-scaling of weights that keeps the function, "
+    f"{SCALED_LAMBDA} where all weights are scaled alike; the other ones do not."
+)
 
 
 @dataclass(frozen=True, slots=True)
