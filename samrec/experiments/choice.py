@@ -72,6 +72,7 @@ def choice_section(table: Table) -> Section:
             *(_told(columns[name][k]) for name in COMPARED),
         )
         for k, cell in enumerate(columns["cell"])
+        if columns["seeds"][k] or cell not in about["left_out"]
     )
     notes = [
         f"Chosen: {about['chosen']}, the highest mean over seeds of the best {about['metric']} on validation among all "

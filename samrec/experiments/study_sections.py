@@ -13,6 +13,7 @@ from landscape.records import Table
 from samrec.experiments.choice import choice_section
 from samrec.experiments.published import published_section
 from samrec.experiments.stopping import stopping_section
+from samrec.experiments.study_values import NOT_BEGUN
 from samrec.experiments.table import SCALE, SHOWN, Section, spread
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
@@ -62,12 +63,13 @@ def runs_section(table: Table) -> Section:
 
 
 def scores_section(summary: Table, runs: Table) -> Section:
-    """Test scores over seeds, a row a cell."""
+    """Test scores over seeds, a row a cell of which a run was begun."""
     planned = [str(cell) for cell in runs.columns["cell"]]
+    begun = [str(r["cell"]) for r in runs.rows() if r["status"] != NOT_BEGUN]
     diverged = [str(r["cell"]) for r in runs.rows() if r["status"] == "diverged"]
     cells = {(r["cell"], r["quantity"]): r for r in summary.rows()}
     rows = []
-    for cell in dict.fromkeys(planned):
+    for cell in dict.fromkeys(begun):
         found = [cells.get((cell, metric)) for metric in SHOWN]
         seeds = found[0]["seeds"] if found[0] else 0
         rows.append((cell, f"{seeds} of {planned.count(cell)}", *(_spread(one, ".4f") for one in found)))
@@ -136,10 +138,10 @@ def budgets_section(table: Table) -> Section:
 
 
 def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequence[str]) -> Section:
-    """Curvature, sharpness and the generalisation gap over seeds: a row a measure, a column a cell."""
-    labels = [str(label) for label in summary.attributes["cells"]]
+    """Curvature, sharpness and the generalisation gap over seeds: a row a measure, a column a cell that has any."""
     cells = {(r["cell"], r["quantity"]): r for r in summary.rows()}
     names = (*measures, *LOSSES)
+    labels = [label for label in map(str, summary.attributes["cells"]) if any((label, name) in cells for name in names)]
     rows = tuple((name, *(_spread(cells.get((label, name)), ".4g") for label in labels)) for name in names)
     on, loss = summary.attributes["objective"], summary.attributes["measured_on"]
     otherwise = summary.attributes["measured_otherwise"]

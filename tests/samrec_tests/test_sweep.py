@@ -50,6 +50,8 @@ def test_some_settings_are_trained_this_time_and_the_rest_the_next(tmp_path, sam
     first = json.loads(out)
     assert (code, first["trained"], first["waiting"]) == (0, ["samrec-rho-0.05-seed-1"], ["sasrec-seed-1"])
     assert "not trained this time: sasrec-seed-1" in err
+    assert [row[1] for row in first["tables"]["Runs"][1:]] == ["SASRec", "SAMRec (rho 0.05)"]
+    assert [row[0] for row in first["tables"]["Test scores"][1:]] == ["SAMRec (rho 0.05)"]
     _, out, _ = samrec(*command)
     second = json.loads(out)
     assert (second["trained"], second["waiting"]) == (["sasrec-seed-1"], [])
