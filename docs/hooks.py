@@ -20,7 +20,7 @@ PACKAGES = ("landscape", "samrec")
 MEASURED = (  # pictures kept beside README.md
     *("beauty-contour", "beauty-change", "beauty-path", "beauty-ratio", "beauty-density"),
     *("beauty-sharpness-table", "beauty-relation", "beauty-rho-training", "beauty-rho-sharpness"),
-    *("beauty-patience-training", "toys-training", "sports-training"),
+    *("beauty-patience-training", "toys-training", "sports-training", "beauty-ce-training"),
     *(f"yelp-rho-{name}" for name in ("scores", "curvature", "sharpness", "training")),
 )
 NAMES = """# Public names
