@@ -29,7 +29,7 @@ def test_epoch_by_epoch_it_stops_where_nothing_better_came_for_so_long(scores, p
 @pytest.mark.parametrize("study", KEPT, ids=lambda path: path.name)
 def test_of_kept_runs_their_own_patience_gives_the_epoch_they_kept_and_their_end(study):
     for run in read_values(open_study(study)).runs:
-        if run.record["stopped"] == "patience":
+        if run.record.get("stopped") == "patience":  # not by a cap, nor waiting to be begun
             config = run.planned.config
             scores = [entry["validation"][config.stop_metric] for entry in run.history]
             epoch, score = best_before_stop(scores, config.patience)
