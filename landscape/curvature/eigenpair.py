@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from landscape.errors import InvalidArgument
 from landscape.parameters import Vector
+from landscape.sharpness.names import eigenvalue_label
 
 TOLERANCE = 1e-3
 MAX_PRODUCTS = 300
@@ -22,9 +23,9 @@ class Eigenpair:
 
 def end_labels(top: int, bottom: int) -> list[str]:
     """Names from the largest eigenvalue down: lambda_max, lambda_2, ..., lambda_min_2, lambda_min."""
-    above = ["lambda_max", *(f"lambda_{k}" for k in range(2, top + 1))][:top]
-    below = [*(f"lambda_min_{k}" for k in range(bottom, 1, -1)), "lambda_min"]
-    return [*above, *(below if bottom else [])]
+    above = [eigenvalue_label("top", k) for k in range(1, top + 1)]
+    below = [eigenvalue_label("bottom", k) for k in range(bottom, 0, -1)]
+    return [*above, *below]
 
 
 def check_ends(top: int, bottom: int, size: int, tolerance: float, max_products: int) -> None:

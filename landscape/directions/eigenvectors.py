@@ -30,6 +30,7 @@ from landscape.errors import InvalidArgument
 from landscape.objective import Objective
 from landscape.parameters import Vector, content_hash
 from landscape.records import Direction, Plane
+from landscape.sharpness.names import eigenvalue_label
 
 KIND = "eigenvector"
 ENDS = ("top", "bottom")
@@ -214,10 +215,7 @@ def _solved(
         product, hessian.size, top=depth["top"], bottom=depth["bottom"],
         seed=seed, tolerance=tolerance, max_products=max_products, device=hessian.device,
     )  # fmt: skip
-    found = {}
-    for end, first, further in (("top", "lambda_max", "lambda_"), ("bottom", "lambda_min", "lambda_min_")):
-        for k in range(1, depth[end] + 1):
-            found[end, k] = pairs[first if k == 1 else f"{further}{k}"]
+    found = {(end, k): pairs[eigenvalue_label(end, k)] for end in ENDS for k in range(1, depth[end] + 1)}
     if block is None:
         return found, hessian.relative_error
     inside = mask_of(objective.layout, block).nonzero().squeeze(1).to(hessian.device)

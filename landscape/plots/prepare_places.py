@@ -16,7 +16,7 @@ from landscape.plots.figure_data import BarrierMark, Floats, Panel, Spot, Trail
 from landscape.plots.scale import Scale, short
 from landscape.product_error import product_note
 from landscape.records import Direction, Status, Surface, Trajectory
-from landscape.sharpness.names import eigenvalue_name
+from landscape.sharpness.names import eigenvalue_label, eigenvalue_name
 from landscape.store import Store
 
 BANDS = ("range", "sd")
@@ -280,8 +280,7 @@ def _block(direction: Direction) -> str:
 
 def _eigenvalue(direction: Direction) -> str:
     policy = direction.policy
-    first, further = {"top": ("lambda_max", "lambda_"), "bottom": ("lambda_min", "lambda_min_")}[policy["end"]]
-    name = eigenvalue_name(first if policy["k"] == 1 else f"{further}{policy['k']}")
+    name = eigenvalue_name(eigenvalue_label(policy["end"], policy["k"]))
     return f"{name} = {short(float(policy['value']))}{'' if policy['converged'] else ' (not settled)'}"
 
 

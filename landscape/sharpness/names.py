@@ -99,6 +99,12 @@ def measure_name(measure: SharpnessMeasure) -> str:
     return f"{family_of(measure)} {radius_text(measure)}".strip()
 
 
+def eigenvalue_label(end: str, k: int) -> str:
+    """The label of the k-th eigenvalue from an end of the spectrum, "top" or "bottom": "lambda_max", "lambda_min_2"."""
+    first, further = {"top": ("lambda_max", "lambda_"), "bottom": ("lambda_min", "lambda_min_")}[end]
+    return first if k == 1 else f"{further}{k}"
+
+
 def eigenvalue_name(label: str) -> str:
     """What an eigenvalue is called of this label: "λmax", "λ2", "λmin, 2"."""
     return label.replace("lambda_", "λ").replace("_", ", ")
