@@ -60,18 +60,22 @@ def built(text: str) -> str:
         known = {section.title: section for section in laid_out_once(STUDIES / study)[0]}
         if title not in known:
             raise ValueError(f"expected a table of {study} out of {', '.join(known)}, got {title!r}")
-        (_, _, body) = markdown([known[title]]).partition("\n\n")
-        return f"{match[1]}\n{body}\n{match[5]}"
+        return _filled(match, known[title])
 
     def several(match: re.Match[str]) -> str:
         names, metrics = (re.split(r",\s*", match[part]) for part in ("studies", "metrics"))
-        (_, _, body) = markdown([beside(names, metrics)]).partition("\n\n")
-        return f"{match[1]}\n{body}\n{match[5]}"
+        return _filled(match, beside(names, metrics))
 
     marks = len(MARK.findall(text))
     if marks != 2 * sum(len(kind.findall(text)) for kind in (STUDY, SEVERAL, UNCOVERED)):
         raise ValueError(f"expected an end for every mark, got {marks} marks that do not pair")
     return SEVERAL.sub(several, STUDY.sub(table, text))
+
+
+def _filled(match: re.Match[str], section: Section) -> str:
+    """A mark and its end, with the table of this section between them."""
+    (_, _, body) = markdown([section]).partition("\n\n")
+    return f"{match[1]}\n{body}\n{match[5]}"
 
 
 def beside(names: list[str], metrics: list[str]) -> Section:

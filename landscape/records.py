@@ -19,8 +19,8 @@ from landscape.sharpness.measure import Scalars as Scalars
 from landscape.sharpness.measure import SharpnessMeasure as SharpnessMeasure
 from landscape.sharpness.names import eigenvalue_name, family_of, is_invariant, radius_text
 
-# Settings of a target that were left alone: one that is missing and one at its value here are the same.
 RANDOM = ("filter", "layer", "raw")  # kinds of directions that a seed draws, at any checkpoint
+# Settings of a target that were left alone: one that is missing and one at its value here are the same.
 UNSET: Mapping[str, Any] = {
     "users": None,
     "loss": None,

@@ -103,12 +103,14 @@ def sharpness_of(store: Store, chosen: Sequence[SharpnessReport]) -> MarksData:
 
 def _remarks(every: Sequence[SharpnessMeasure]) -> list[str]:
     """What measures say of themselves, each remark once, with the measures it is true of: all of a name by the name."""
+    said: dict[str, set[str]] = {}  # all that measures of one name say
+    for measure in every:
+        said.setdefault(_named(measure), set()).add(measure.note)
     remarks: dict[str, dict[str, None]] = {}
     for measure in every:
         if measure.note:
-            kin = [other for other in every if _named(other) == _named(measure)]
-            alike = all(other.note == measure.note for other in kin)
-            remarks.setdefault(measure.note, {})[_named(measure) if alike else _title(measure)] = None
+            name = _named(measure)
+            remarks.setdefault(measure.note, {})[name if len(said[name]) == 1 else _title(measure)] = None
     return [f"{_listed(list(names))}: {remark}" for remark, names in remarks.items()]
 
 

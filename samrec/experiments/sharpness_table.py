@@ -8,7 +8,7 @@ seeds, as the verdict of a report does.
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from samrec.experiments.table import Section
 ENDING, TRACE = ".sharpness.csv", ".trace.csv"
 OTHER_SPLITS = ("validation",)  # of the data, told in a file's name
 SCALES = {"raw": "absolute", "relative": "relative"}  # of a trace's coordinates, as other measures call them
-Report = Mapping[Measured, SharpnessMeasure]
+Report = dict[Measured, SharpnessMeasure]
 
 
 def sharpness_sections(study: StudyFolder) -> list[Section]:
@@ -32,7 +32,9 @@ def sharpness_sections(study: StudyFolder) -> list[Section]:
         RunError: a file that is no such report.
     """
     sections = [
-        _section(study, "Every sharpness measure", lambda run: _read(study.path / "sharpness" / f"{run}{ENDING}")),
+        _section(
+            study, "Every sharpness measure", lambda run: _read(study.path / "sharpness" / f"{run}{ENDING}", _measure)
+        ),
         _section(study, "Where the sharpness lives", lambda run: _parts(study.path / "where", run)),
     ]
     return [section for section in sections if section is not None]
@@ -67,20 +69,20 @@ def _section(study: StudyFolder, title: str, report_of: Callable[[str], Report])
 
 def _parts(folder: Path, run: str) -> Report:
     """Of one run the trace by part, then the measures of each part, on training targets and on other ones."""
-    found = dict(_read(folder / f"{run}{TRACE}", _trace)) | dict(_read(folder / f"{run}{ENDING}"))
+    found = _read(folder / f"{run}{TRACE}", _trace) | _read(folder / f"{run}{ENDING}", _measure)
     for split in OTHER_SPLITS:
-        others = _read(folder / f"{run}-{split}{ENDING}")
+        others = _read(folder / f"{run}-{split}{ENDING}", _measure)
         found |= {replace(name, split=split): one for name, one in others.items()}
     return found
 
 
-def _read(file: Path, measure_of: Callable[[dict[str, str]], SharpnessMeasure] | None = None) -> Report:
+def _read(file: Path, measure_of: Callable[[dict[str, str]], SharpnessMeasure]) -> Report:
     """The measures of one run; empty where it was not measured. RunError where the file holds something else."""
     if not file.exists():
         return {}
     try:
         with file.open(newline="", encoding="utf-8") as text:
-            found = [(measure_of or _measure)(row) for row in csv.DictReader(text)]
+            found = [measure_of(row) for row in csv.DictReader(text)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"expected a sharpness report as CSV in {file}, got {error!r}") from None
     return {measured(one): one for one in found}
