@@ -2,6 +2,7 @@
 
     <!-- study: beauty-sam: Test scores -->     the table of that title of the study in studies/beauty-sam
     <!-- studies: beauty-sam, toys-sam: HR@10 -->  test scores of several studies beside each other, by these metrics
+    <!-- related: beauty-sam, beauty-rho -->   rank correlations over the runs of several studies
     <!-- not covered: why -->                   numbers that no study here holds, and why
     <!-- end -->                                closes either
 
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from landscape.records import Table
+from samrec.experiments.pooled import pooled
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import open_study
 from samrec.experiments.table import Section, markdown, spread
@@ -28,8 +30,10 @@ STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(
 SEVERAL = re.compile(
     r"(<!-- studies: (?P<studies>[\w., -]+): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL
 )
+RELATED = re.compile(r"(<!-- related: (?P<studies>[\w., -]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
 UNCOVERED = re.compile(r"<!-- not covered: [^\n]+? -->\n.*?<!-- end -->", re.DOTALL)
-MARK = re.compile(r"<!-- (?:study|studies|not covered|end)\b")
+KINDS = (STUDY, SEVERAL, RELATED)
+MARK = re.compile(r"<!-- (?:study|studies|related|not covered|end)\b")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d*\.\d+")
 
@@ -66,16 +70,20 @@ def built(text: str) -> str:
         names, metrics = (re.split(r",\s*", match[part]) for part in ("studies", "metrics"))
         return _filled(match, beside(names, metrics))
 
+    def related(match: re.Match[str]) -> str:
+        found = pooled([STUDIES / name for name in re.split(r",\s*", match["studies"])])
+        return _filled(match, found.section(found.tables()["relations"]))
+
     marks = len(MARK.findall(text))
-    if marks != 2 * sum(len(kind.findall(text)) for kind in (STUDY, SEVERAL, UNCOVERED)):
+    if marks != 2 * sum(len(kind.findall(text)) for kind in (*KINDS, UNCOVERED)):
         raise ValueError(f"expected an end for every mark, got {marks} marks that do not pair")
-    return SEVERAL.sub(several, STUDY.sub(table, text))
+    return RELATED.sub(related, SEVERAL.sub(several, STUDY.sub(table, text)))
 
 
 def _filled(match: re.Match[str], section: Section) -> str:
     """A mark and its end, with the table of this section between them."""
     (_, _, body) = markdown([section]).partition("\n\n")
-    return f"{match[1]}\n{body}\n{match[5]}"
+    return f"{match[1]}\n{body}\n<!-- end -->"
 
 
 def beside(names: list[str], metrics: list[str]) -> Section:
@@ -117,7 +125,7 @@ def unproven(text: str, *, every_section: bool) -> Iterator[str]:
     for section in re.split(r"^(?=## )", text, flags=re.MULTILINE):
         if not (every_section or MARK.search(section)):
             continue
-        tables = [match["table"] for kind in (STUDY, SEVERAL) for match in kind.finditer(section)]
+        tables = [match["table"] for kind in KINDS for match in kind.finditer(section)]
         have = {_plain(number) for table in tables for number in NUMBER.findall(table)}
         yield from (number for number in NUMBER.findall(_outside(section)) if _plain(number) not in have)
 
@@ -128,7 +136,9 @@ def stray_tables(text: str) -> list[str]:
 
 
 def _outside(text: str) -> str:
-    return CODE.sub("", UNCOVERED.sub("", SEVERAL.sub("", STUDY.sub("", text))))
+    for kind in (*KINDS, UNCOVERED, CODE):
+        text = kind.sub("", text)
+    return text
 
 
 def _plain(number: str) -> str:

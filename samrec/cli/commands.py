@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "rescaling": Command("samrec.cli.rescaling:rescaling", "Which sharpness measures move where no score does."),
     "sweep": Command("samrec.cli.sweep:sweep", "A named experiment over seeds, resumable: tables and figures.", ITSELF),
+    "relate": Command("samrec.cli.relate:relate", "Sharpness against generalisation, over runs of several studies."),
     "import": Command("samrec.cli.import_run:import_run", "Another tool's checkpoint to a run folder."),
 }
 

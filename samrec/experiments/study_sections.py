@@ -4,7 +4,7 @@ From the plain tables of `study_tables` alone. A run that a cap stopped, one tha
 settle: each carries a note.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy as np
 from landscape.records import Table
 from samrec.experiments.choice import choice_section
 from samrec.experiments.published import published_section
+from samrec.experiments.relations import relations_section
 from samrec.experiments.stopping import stopping_section
 from samrec.experiments.study_values import NOT_BEGUN
-from samrec.experiments.table import SCALE, SHOWN, Section, spread
+from samrec.experiments.table import SCALE, SHOWN, Section, interval_told, number_told, p_values_told, spread
 
 LOSSES = ("training loss", "test loss", "generalisation gap")
 
@@ -90,8 +91,8 @@ def differences_section(table: Table) -> Section:
                 f"{r['cell']} − {r['against']}",
                 r["metric"],
                 f"{r['difference']:+.4f}",
-                _interval(r, "+.4f"),
-                *_p_values(r),
+                interval_told(r, "+.4f"),
+                *p_values_told(r),
                 units,
             )
         )
@@ -113,12 +114,12 @@ def budgets_section(table: Table) -> Section:
     rows = [
         (
             f"{r['cell']} − {r['against']}",
-            f"{_number(r['amount'], ',.0f')} {r['budget']}",
+            f"{number_told(r['amount'], ',.0f')} {r['budget']}",
             r["metric"],
-            _number(r["value_against"], ".4f"),
-            _number(r["value"], ".4f"),
-            _number(r["difference"], "+.4f"),
-            _interval(r, "+.4f"),
+            number_told(r["value_against"], ".4f"),
+            number_told(r["value"], ".4f"),
+            number_told(r["difference"], "+.4f"),
+            interval_told(r, "+.4f"),
             f"{r['reached']} of {r['pairs']}",
         )
         for r in table.rows()
@@ -159,38 +160,8 @@ def geometry_section(summary: Table, measures: Sequence[str], unsettled: Sequenc
     return Section("Curvature, sharpness and generalisation gap", ("measure", *labels), rows, tuple(notes))
 
 
-def relations_section(table: Table) -> Section:
-    """Kendall's tau of every measure with test NDCG@10 and with the gap."""
-    rows = [
-        (r["measure"], r["target"], _number(r["tau"], "+.2f"), _interval(r, "+.2f"), *_p_values(r), str(r["runs"]))
-        for r in table.rows()
-    ]
-    notes = (
-        "Kendall's tau-b over runs; 95 % bootstrap interval over redrawn runs, seeds of one cell counting as runs of "
-        "their own.",
-        "generalisation gap = test loss − training loss. If sharper meant worse, tau would be below 0 with NDCG@10 and "
-        "above 0 with the gap (for λmin, whose size is its depth, the other way round).",
-        "Holm and BH adjust p over all measures held against the same target. An association, not a cause.",
-    )
-    header = ("measure", "with", "tau", "95 % interval", "p", "Holm", "BH", "runs")
-    return Section("Sharpness against generalisation", header, tuple(rows), notes)
-
-
 def _spread(found: Mapping[str, Any] | None, form: str) -> str:
     return "-" if found is None else spread(found["mean"], found["deviation"], form)
-
-
-def _interval(row: Mapping[str, Any], form: str) -> str:
-    return "-" if np.isnan(row["low"]) else f"[{row['low']:{form}}, {row['high']:{form}}]"
-
-
-def _p_values(row: Mapping[str, Any]) -> list[str]:
-    show: Callable[[float], str] = lambda p: _number(p, ".3g")  # noqa: E731
-    return [show(row[name]) for name in ("p_value", "holm", "benjamini_hochberg")]
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if np.isnan(value) else f"{value:{form}}"
 
 
 def _known(value: int) -> str:

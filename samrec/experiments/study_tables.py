@@ -21,7 +21,7 @@ from samrec.experiments.cells import Cell
 from samrec.experiments.choice import choice_table
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.published import published_table
-from samrec.experiments.rank_correlation import rank_correlation
+from samrec.experiments.relations import relations_table
 from samrec.experiments.stopping import stopping_table
 from samrec.experiments.study_values import StudiedRun, StudyValues
 
@@ -29,7 +29,6 @@ COMPARED = ("HR@10", "NDCG@10")
 USERS_LEVEL = "users within these pairs of checkpoints"
 WATCHED = "NDCG@10"  # in every run's history, whatever it stops by
 BUDGETS = ("epochs", "gradients", "seconds")
-GENERALISATION = ("NDCG@10", "generalisation gap")  # what every measure is held against
 
 Columns = dict[str, NDArray[Any]]
 
@@ -42,7 +41,7 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         summary_table(values),
         differences_table(values),
         budgets_table(values),
-        relations_table(values),
+        relations_table(values.measures, values.column),
     ]
     filled = [table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))]
     optional = (choice_table(values), published_table(values), stopping_table(values))
@@ -167,32 +166,6 @@ def budgets_table(values: StudyValues) -> Table:
     }
     about |= {"pretrained": [_pretraining(cell) for cell in values.folder.study.cells if cell.config.pretrained]}
     return Table("budgets", columns, about)
-
-
-def relations_table(values: StudyValues) -> Table:
-    """Does a measure of curvature or sharpness order the runs as generalisation does? A row a measure and target."""
-    found = [
-        (measure, target, rank_correlation(values.column(measure), values.column(target)))
-        for target in GENERALISATION
-        for measure in values.measures
-    ]
-    rows = [row for row in found if row[2].runs > 1]
-    columns: Columns = {
-        "measure": _texts([measure for measure, *_ in rows]),
-        "target": _texts([target for _, target, _ in rows]),
-        **{name: _floats([getattr(found, name) for *_, found in rows]) for name in ("tau", "low", "high", "p_value")},
-    }
-    for name, adjust in (("holm", holm), ("benjamini_hochberg", benjamini_hochberg)):
-        columns[name] = np.full(len(rows), np.nan)
-        for target in GENERALISATION:
-            own = columns["target"] == target
-            columns[name][own] = adjust(columns["p_value"][own])
-    columns |= {name: _integers([getattr(found, name) for *_, found in rows]) for name in ("runs", "draws")}
-    return Table(
-        "relations",
-        columns,
-        {"statistic": "Kendall tau-b", "confidence": 0.95, "generalisation gap": "test - training loss"},
-    )
 
 
 def _over_users(pairs: Sequence[tuple[StudiedRun, StudiedRun]], metric: str) -> dict[str, Any]:

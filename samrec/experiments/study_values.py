@@ -124,7 +124,7 @@ def read_values(folder: StudyFolder) -> StudyValues:
         values = {**scores, **found.values.get(planned.name, {})}
         run, status = states[planned.name]
         runs.append(StudiedRun(planned, run, status, evaluation, values, run.history() if run else ()))
-    _check_protocols(runs)
+    check_protocols(runs)
     return StudyValues(folder, tuple(runs), found.measures, found.unsettled, found.objective, found.otherwise)
 
 
@@ -144,9 +144,9 @@ def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Meas
     kept = read_measured(folder.measured)
     names = [name for name, found in evaluated.items() if name in kept and kept[name].checkpoint.hash == found.weights]
     pairs = {name: kept[name].eigenpairs for name in names}
-    counted = Counter(_key(found.provenance.objective) for found in pairs.values())
+    counted = Counter(objective_key(found.provenance.objective) for found in pairs.values())
     (most, _), *_ = counted.most_common(1) or [((), 0)]
-    alike = [name for name in names if _key(pairs[name].provenance.objective) == most]
+    alike = [name for name in names if objective_key(pairs[name].provenance.objective) == most]
     gaps = {name: kept[name].gap for name in names}
     values = {
         name: dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True)) for name, gap in gaps.items()
@@ -170,11 +170,13 @@ def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Meas
     )
 
 
-def _key(objective: Mapping[str, Any]) -> tuple[Any, ...]:
+def objective_key(objective: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Equal where curvature and sharpness are of one loss and the same users."""
     return tuple(objective.get(name) for name in (*LOSS_FIELDS, "split", "units", "seed"))
 
 
-def _check_protocols(runs: Sequence[StudiedRun]) -> None:
+def check_protocols(runs: Sequence[StudiedRun]) -> None:
+    """Raise ProtocolMismatch for evaluations that may not stand in one table."""
     evaluated = [(run.name, run.evaluation) for run in runs if run.evaluation is not None]
     for name, evaluation in evaluated[1:]:
         first_name, first = evaluated[0]

@@ -5,7 +5,7 @@ of, and the geometry of the loss. A number that did not settle, and a run that a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,22 @@ def spread(mean: float, deviation: float, form: str) -> str:
     """A mean over seeds ± its standard deviation; the number alone where the deviation is NaN, as of one seed."""
     error = "" if np.isnan(deviation) else f" ± {deviation:{'.2g' if form.endswith('g') else form}}"
     return f"{mean:{form}}{error}"
+
+
+def number_told(value: float, form: str) -> str:
+    """A dash where it is NaN."""
+    return "-" if np.isnan(value) else f"{value:{form}}"
+
+
+def interval_told(row: Mapping[str, Any], form: str, ends: tuple[str, str] = ("low", "high")) -> str:
+    """Both ends of a row's interval, a dash where there is none."""
+    low, high = (row[end] for end in ends)
+    return "-" if np.isnan(low) else f"[{low:{form}}, {high:{form}}]"
+
+
+def p_values_told(row: Mapping[str, Any]) -> list[str]:
+    """As it is, and adjusted by Holm and by Benjamini-Hochberg."""
+    return [number_told(row[name], ".3g") for name in ("p_value", "holm", "benjamini_hochberg")]
 
 
 def write_markdown(path: Path, sections: Sequence[Section]) -> None:

@@ -1,4 +1,4 @@
-"""Kendall's tau-b and its interval against counting pairs and against scipy on runs that are really repeated."""
+"""Kendall's tau-b, plain and partial, and its interval: counted by pairs, and by scipy on runs really repeated."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from samrec.errors import ConfigError
-from samrec.experiments.rank_correlation import rank_correlation, redrawn_taus
+from samrec.experiments.rank_correlation import partial_rank_correlation, rank_correlation, redrawn_taus
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 6, size=14).astype(float)  # with ties
@@ -76,3 +76,44 @@ def test_three_runs_have_a_tau_and_no_interval():
 def test_options_outside_their_range_are_refused(options):
     with pytest.raises(ConfigError, match="confidence"):
         rank_correlation(X, Y, **options)
+
+
+def partial_by_counting(x, y, z):
+    xy, xz, yz = (tau_by_counting(*pair) for pair in ((x, y), (x, z), (y, z)))
+    return (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2))
+
+
+def test_a_partial_tau_is_that_of_the_three_counted():
+    z = X + RNG.normal(size=14).round()
+    assert partial_rank_correlation(X, Y, z).tau == pytest.approx(partial_by_counting(X, Y, z), rel=1e-12)
+    unrelated = np.array([0.0, 1, 1, 0])
+    x = np.arange(4.0)
+    found = partial_rank_correlation(x, np.array([0.0, 2, 1, 3]), unrelated)
+    assert found.tau == pytest.approx(rank_correlation(x, np.array([0.0, 2, 1, 3])).tau)  # both taus with it are 0
+
+
+def test_what_a_third_explains_of_two_is_taken_out():
+    z = np.arange(200.0)
+    noise = RNG.normal(size=(2, 200))
+    x, y = z + 30 * noise[0], z + 30 * noise[1]
+    plain, partial = rank_correlation(x, y, draws=300), partial_rank_correlation(x, y, z, draws=300)
+    assert plain.low > 0.4
+    assert partial.low < partial.tau < plain.low
+    assert partial_rank_correlation(x, y, RNG.normal(size=200), draws=1).tau == pytest.approx(plain.tau, abs=0.02)
+    assert math.isnan(partial.p_value)
+
+
+def test_a_partial_intervals_redraws_are_of_runs_really_repeated():
+    z = X + RNG.normal(size=14).round()
+    found = partial_rank_correlation(X, Y, z, confidence=0.9, draws=60, seed=3)
+    counts = np.random.default_rng(3).multinomial(14, np.full(14, 1 / 14), size=60)
+    slow = [partial_by_counting(*(np.repeat(values, count) for values in (X, Y, z))) for count in counts]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.05, 0.95])))
+
+
+@pytest.mark.parametrize("third", [X, -X, np.ones(14), np.full(14, np.nan)], ids=["same", "reversed", "tied", "none"])
+def test_a_third_that_leaves_nothing_gives_no_partial_tau(third):
+    found = partial_rank_correlation(X, Y, third)
+    assert math.isnan(found.tau)
+    assert math.isnan(found.low)
+    assert (found.runs, found.draws) == (0 if np.isnan(third).all() else 14, 0)

@@ -1,0 +1,42 @@
+"""`samrec relate`: the runs of several studies together, every measure of sharpness held against generalisation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landscape.cli.running import LARGEST_SEED, emit
+from samrec.cli.options import Json
+
+
+def relate(
+    studies: Annotated[list[Path], typer.Argument(help="Folders of studies with measurements, of one data set.")],
+    out: Annotated[Path, typer.Option(help="A folder for tables, figures and the store that they are drawn from.")],
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of redrawn runs, for the intervals.")] = 0,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Order the runs of several studies by each measure, and by test NDCG@10 and the generalisation gap.
+
+    Kendall's tau with its interval, and what is left of it given the epoch of the weights. A run that studies share
+    counts once; runs that were measured on another loss or other users are named and left out. Records of samrec sweep
+    --export will do.
+
+    Example: samrec relate studies/rho studies/sam-family --out studies/related
+    """
+    from samrec.experiments.pooled import pooled, write_pooled
+    from samrec.experiments.table import rich_tables
+
+    found = pooled(studies)
+    section, table, files = write_pooled(found, out, seed=seed, figures=figures)
+    payload = {
+        "studies": found.studies,
+        "runs": [one.name for one in found.runs],
+        "left_out": found.left_out,
+        "relations": list(table.rows()),
+        "notes": section.notes,
+        "files": files,
+    }
+    emit(as_json, payload, rich_tables([section]))
+    if not as_json:
+        print(f"folder   {out}")
