@@ -2,7 +2,7 @@
 
     <!-- study: beauty-sam: Test scores -->     the table of that title of the study in studies/beauty-sam
     <!-- studies: beauty-sam, toys-sam: HR@10 -->  test scores of several studies beside each other, by these metrics
-    <!-- related: beauty-sam, beauty-rho -->   rank correlations over the runs of several studies
+    <!-- related: beauty-sam, beauty-rho; without: beauty-rho/sasrec-seed-1 -->  rank correlations over all their runs
     <!-- not covered: why -->                   numbers that no study here holds, and why
     <!-- end -->                                closes either
 
@@ -30,7 +30,10 @@ STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(
 SEVERAL = re.compile(
     r"(<!-- studies: (?P<studies>[\w., -]+): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL
 )
-RELATED = re.compile(r"(<!-- related: (?P<studies>[\w., -]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
+RELATED = re.compile(
+    r"(<!-- related: (?P<studies>[\w., -]+)(; without: (?P<without>[\w./, -]+?))? -->\n)(?P<table>.*?)<!-- end -->",
+    re.DOTALL,
+)
 UNCOVERED = re.compile(r"<!-- not covered: [^\n]+? -->\n.*?<!-- end -->", re.DOTALL)
 KINDS = (STUDY, SEVERAL, RELATED)
 MARK = re.compile(r"<!-- (?:study|studies|related|not covered|end)\b")
@@ -71,7 +74,8 @@ def built(text: str) -> str:
         return _filled(match, beside(names, metrics))
 
     def related(match: re.Match[str]) -> str:
-        found = pooled([STUDIES / name for name in re.split(r",\s*", match["studies"])])
+        names, without = (re.split(r",\s*", match[part] or "") for part in ("studies", "without"))
+        found = pooled([STUDIES / name for name in names], leave_out=[name for name in without if name])
         return _filled(match, found.section(found.tables()["relations"]))
 
     marks = len(MARK.findall(text))

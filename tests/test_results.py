@@ -4,6 +4,7 @@ import pytest
 from written_blocks import docs_module
 
 from samrec.errors import RunError
+from samrec.experiments.pooled import pooled
 
 results = docs_module("result_tables")
 
@@ -94,3 +95,18 @@ def test_scores_of_several_studies_stand_beside_each_other():
         lines = [line for line in once.splitlines() if f", {name} |" in line]
         assert [float(line.split("|")[4].split("±")[0]) for line in lines] == pytest.approx(means, abs=5e-5)
         assert [line.split("|")[6].strip() == "-" for line in lines] == [True, *[False] * (len(lines) - 1)]
+
+
+def test_runs_of_several_studies_are_related_but_those_left_out():
+    names = [study.name for study in results.studies() if study.name in ("beauty-patience", "beauty-family")]
+    run = "beauty-family/sasrec-seed-1"
+    text = f"<!-- related: {', '.join(names)}; without: {run} -->\n<!-- end -->\n"
+    once = results.built(text)
+    assert results.built(once) == once
+    found = pooled([results.STUDIES / name for name in names], leave_out=[run])
+    table = found.tables()["relations"]
+    lines = [line for line in once.splitlines() if line.startswith("| ")][2:]
+    assert [float(line.replace("\\|", "").split("|")[3]) for line in lines] == pytest.approx(
+        table.columns["tau"], abs=0.005
+    )
+    assert f"- Left out, as asked: {run}." in once.splitlines()

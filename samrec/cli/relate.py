@@ -12,22 +12,27 @@ from samrec.cli.options import Json
 def relate(
     studies: Annotated[list[Path], typer.Argument(help="Folders of studies with measurements, of one data set.")],
     out: Annotated[Path, typer.Option(help="A folder for tables, figures and the store that they are drawn from.")],
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A run that shall not count, as STUDY/RUN, such as a near copy of another; again for more."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of redrawn runs, for the intervals.")] = 0,
     figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
     as_json: Json = False,
 ) -> None:
     """Order the runs of several studies by each measure, and by test NDCG@10 and the generalisation gap.
 
-    Kendall's tau with its interval, and what is left of it given the epoch of the weights. A run that studies share
-    counts once; runs that were measured on another loss or other users are named and left out. Records of samrec sweep
-    --export will do.
+    Kendall's tau with its interval over all pairs of runs, and over those alone whose best epochs differ by at most a
+    tenth, as longer training may order runs too. Runs of equal weights count once; those that were measured on another
+    loss or other users are named and left out. Records of samrec sweep --export will do.
 
     Example: samrec relate studies/rho studies/sam-family --out studies/related
     """
-    from samrec.experiments.pooled import pooled, write_pooled
+    from samrec.experiments.pooled import pooled
+    from samrec.experiments.pooled_files import write_pooled
     from samrec.experiments.table import rich_tables
 
-    found = pooled(studies)
+    found = pooled(studies, leave_out=leave_out or ())
     section, table, files = write_pooled(found, out, seed=seed, figures=figures)
     payload = {
         "studies": found.studies,

@@ -1,6 +1,6 @@
 """The figures of a comparison, from its store alone: each as PNG, PDF and an interactive HTML page. Loads no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,8 @@ from landscape.changes import groups_of
 from landscape.store import Store
 from samrec.errors import RunError
 
-ENDINGS = (".png", ".pdf")
+INTERACTIVE = ".html"
+ALL_ENDINGS = (".png", ".pdf", INTERACTIVE)
 
 
 def figure_folder(store: Path) -> Path:
@@ -25,14 +26,10 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
     Raises:
         RunError: the folder cannot be made.
     """
-    from landscape.plots import matplotlib_figures, plotly_figures, prepare
+    from landscape.plots import prepare
 
     folder = folder or figure_folder(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder} for figures: {error.strerror or error}") from None
-    written = []
+    written: list[Path] = []
     with Store.read(path) as store:
         runs = [str(name) for name in store.table("comparisons", "runs").columns["run"]]
         shown = one_of_each_method(store)
@@ -49,14 +46,30 @@ def draw_comparison(path: Path, folder: Path | None = None) -> list[Path]:
         if len(methods) > 1 and max(methods) > 1:
             figures["change"] = lambda: prepare.prepare_change(store)
         for name, prepared in figures.items():
-            data = prepared()
-            figure = getattr(matplotlib_figures, name)(data)
-            for ending in ENDINGS:
-                written.append(folder / f"{name}{ending}")
-                matplotlib_figures.save(figure, written[-1])
-            written.append(folder / f"{name}.html")
-            plotly_figures.save(getattr(plotly_figures, name)(data), written[-1])
+            written += drawn(name, prepared(), folder / name)
     return written
+
+
+def drawn(kind: str, data: Any, target: Path, endings: Sequence[str] = ALL_ENDINGS) -> list[Path]:
+    """One figure, a file an ending: TARGET.png and so on; returns them.
+
+    Raises:
+        RunError: the folder cannot be made.
+    """
+    from landscape.plots import matplotlib_figures, plotly_figures
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {target.parent} for figures: {error.strerror or error}") from None
+    figure = getattr(matplotlib_figures, kind)(data)
+    files = {ending: target.with_name(target.name + ending) for ending in endings}
+    for ending, file in files.items():
+        if ending == INTERACTIVE:
+            plotly_figures.save(getattr(plotly_figures, kind)(data), file)
+        else:
+            matplotlib_figures.save(figure, file)
+    return list(files.values())
 
 
 def one_of_each_method(store: Store) -> list[str]:

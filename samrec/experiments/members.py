@@ -58,7 +58,7 @@ def open_members(folders: Sequence[Path]) -> list[Member]:
     methods = _method_names(runs)
     return [
         Member(name, methods[_group(run)], run.config.seed, run, str(run.record.get("stopped") or ""))
-        for name, run in zip(_names(resolved), runs, strict=True)
+        for name, run in zip(short_names(resolved), runs, strict=True)
     ]
 
 
@@ -82,18 +82,18 @@ def without_partner(members: Sequence[Member], others: Sequence[Member]) -> list
     return [member.seed for member in members if member.seed not in theirs]
 
 
-def _group(run: Run) -> str:
-    return fingerprint(run.config.without_seed)  # not the record's: it lacks the options that came after the run
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Folder names, with as many parents in front as it takes to tell them apart."""
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Names of different folders, with as many parents in front as it takes to tell them apart."""
     depth = 1
     while True:
         names = ["-".join(path.parts[-depth:]).replace("/", "") for path in paths]
         if len(set(names)) == len(names) or depth > max(len(path.parts) for path in paths):
             return names
         depth += 1
+
+
+def _group(run: Run) -> str:
+    return fingerprint(run.config.without_seed)  # not the record's: it lacks the options that came after the run
 
 
 def _method_names(runs: Sequence[Run]) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Runs of several studies together: does any measure of sharpness order all of them as they generalise?
 
 One study has few runs. Runs of several that were measured on one loss and the same users can be ordered together, and
-what sets them apart besides, how long they trained before all, can be taken out. A run that several studies share
-counts once, by its weights. One that was measured on another loss or other users, or not at all, is named and left out.
+of runs that trained for unlike times the pairs of like time alone. Runs whose kept weights are equal count once: those
+that studies share, and one training that two stop rules leave at the same epoch. What cannot take part is named.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,31 @@ import numpy as np
 from jaxtyping import Float
 
 from landscape.records import Table
-from landscape.store import Store
-from samrec.errors import ConfigError, ProtocolMismatch, RunError
-from samrec.experiments.figures import ENDINGS
-from samrec.experiments.measurements import read_measured
-from samrec.experiments.relations import GENERALISATION, TITLE, relations_section, relations_table
-from samrec.experiments.study_figures import RELATED
-from samrec.experiments.study_folder import DEFINITION, STORE, open_study
-from samrec.experiments.study_values import LOSSES, StudiedRun, StudyValues, check_protocols, objective_key, read_values
+from samrec.errors import ConfigError, ProtocolMismatch
+from samrec.experiments.measurements import Measured, read_measured
+from samrec.experiments.members import short_names
+from samrec.experiments.relations import GENERALISATION, TITLE, Alike, relations_section, relations_table
+from samrec.experiments.study_folder import StudyFolder, open_study
+from samrec.experiments.study_values import (
+    NOT_BEGUN,
+    StudiedRun,
+    StudyValues,
+    check_protocols,
+    objective_key,
+    read_values,
+)
 from samrec.experiments.table import SCALE, Section
-from samrec.experiments.table_files import write_tables
-from samrec.training.files import check_folder
 
 BEST_EPOCH, NORM = "best epoch", "‖w‖"  # held against the targets like measures: what a measure has to beat
+LIKE_TIME = Alike(BEST_EPOCH, within=0.1)
+UNLIKE = "measured on another loss or other users"
 
 
 @dataclass(frozen=True, slots=True)
 class PooledRun:
     """A run under the first study that has it."""
 
-    study: str  # the name of its folder
+    study: str
     run: StudiedRun
     values: Mapping[str, float]
 
@@ -56,20 +61,21 @@ class Pooled:
     studies: tuple[str, ...]
     runs: tuple[PooledRun, ...]
     measures: tuple[str, ...]
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by why
-    loss: str = ""  # that was measured
+    left_out: Mapping[str, tuple[str, ...]]  # by why
+    unsettled: tuple[str, ...]  # eigenpairs, as "study/run λmin"
+    measured_on: str  # the loss and how many users
 
     def column(self, quantity: str) -> Float[np.ndarray, " runs"]:
         """The quantity of every run, NaN where it has none."""
         return np.array([one.values.get(quantity, np.nan) for one in self.runs], dtype=np.float64)
 
     def tables(self, *, seed: int = 0) -> dict[str, Table]:
-        """Values, a row a run and quantity, and rank correlations, all given the epoch of the weights too.
+        """Values, a row a run and quantity, and rank correlations, over pairs of like best epoch too.
 
         Laid out as those of a study; the seed is that of redraws.
         """
         about = {"studies": list(self.studies)}
-        found = relations_table(self.measures, self.column, given=BEST_EPOCH, seed=seed)
+        found = relations_table(self.measures, self.column, alike=LIKE_TIME, seed=seed)
         return {
             "values": Table("values", self._values(), {**about, **self._cells()}),
             "relations": Table("relations", found.columns, {**found.attributes, **about}),
@@ -80,11 +86,16 @@ class Pooled:
         found = relations_section(table)
         seeds = len({one.run.planned.seed for one in self.runs})
         notes = [
-            f"{len(self.runs)} runs of {seeds} seeds, of {', '.join(self.studies)}; a run that several share counts "
-            "once. Runs of one seed saw the same batches and negatives.",
+            f"{len(self.runs)} runs of {seeds} seeds, of {', '.join(self.studies)}. Runs whose kept weights are equal "
+            "count once. Runs of one seed share its random draws where their settings allow it, and one training that "
+            "two stop rules ended is two runs: fewer are independent than there are.",
             *found.notes,
-            f"Curvature and sharpness: of the frozen {self.loss} training loss of the same users for every run.",
+            f"Curvature and sharpness: of the frozen {self.measured_on}, the same for every run; the gap: of full "
+            "cross-entropy over all items and all users.",
+            "The best epoch counts passes over the data, without S3-Rec's pre-training; ‖w‖ and the best epoch are no "
+            "measures of sharpness: they are what one has to beat.",
             SCALE,
+            *(f"{name} did not settle." for name in self.unsettled),
             *(f"Left out, {why}: {', '.join(names)}." for why, names in self.left_out.items()),
         ]
         return Section(TITLE, found.header, found.rows, tuple(notes))
@@ -106,100 +117,93 @@ class Pooled:
         return {"axis": None, "cells": methods, "measures": list(self.measures)}
 
 
-def pooled(folders: Sequence[Path]) -> Pooled:
+def pooled(folders: Sequence[Path], *, leave_out: Sequence[str] = ()) -> Pooled:
     """The measured runs of several studies of one data set; of different losses the one of the most runs.
 
+    Args:
+        folders: of the studies, or of their records without weights.
+        leave_out: runs that shall not count, as STUDY/RUN, such as all but one of near copies.
+
     Raises:
-        ConfigError: no study, one of them twice, or fewer than two runs measured alike.
+        ConfigError: no study, one of them twice, fewer than two runs measured alike, or a run to leave out that is
+            not there.
         RunError: a folder without a study, or with one that cannot be read.
         ProtocolMismatch: studies of different data, or evaluated under different protocols.
     """
-    resolved = [folder.resolve() for folder in folders]
-    names = [folder.name for folder in resolved]
-    if not folders or len(set(names)) < len(names):
-        raise ConfigError(f"expected folders of different studies, at least one, got {', '.join(names) or 'none'}")
-    found = {name: read_values(open_study(folder)) for name, folder in zip(names, resolved, strict=True)}
-    _check_data(found)
-    check_protocols([run for values in found.values() for run in values.runs])
-    counted = Counter[tuple[Any, ...]]()
-    for values in found.values():
-        counted[objective_key(values.measured_on)] += sum(_is_measured(values, run) for run in values.runs)
-    (most, _), *_ = counted.most_common(1)
+    resolved = [Path(folder).resolve() for folder in folders]
+    if not resolved or len(set(resolved)) < len(resolved):
+        raise ConfigError(
+            f"expected folders of different studies, at least one, got {', '.join(map(str, folders)) or 'none'}"
+        )
+    names = short_names(resolved)
+    studies = {name: open_study(folder) for name, folder in zip(names, resolved, strict=True)}
+    _check_data(studies)
+    records = {name: read_measured(study.measured) for name, study in studies.items()}
+    most = _most_measured(records)
+    values = {name: read_values(study, most) for name, study in studies.items()}
+    check_protocols(
+        {f"{name}/{run.name}": run.evaluation for name, of in values.items() for run in of.runs if run.evaluation}
+    )
+    if unknown := set(leave_out) - {f"{name}/{run.name}" for name, of in values.items() for run in of.runs}:
+        raise ConfigError(f"expected runs to leave out as STUDY/RUN of {', '.join(names)}, got {min(unknown)}")
     runs: dict[str, PooledRun] = {}
-    left: dict[str, list[str]] = {}
-    for name, values in found.items():
-        alike = objective_key(values.measured_on) == most
-        for run in values.runs:
-            if run.evaluation is None:
+    others: list[tuple[str, str, str]] = []
+    for name, of in values.items():
+        for run in of.runs:
+            if why := _why_not(of, run, asked=f"{name}/{run.name}" in leave_out):
+                if run.status != NOT_BEGUN:
+                    others.append((why, f"{name}/{run.name}", run.evaluation.weights if run.evaluation else ""))
                 continue
-            if not _is_measured(values, run):
-                left.setdefault("not measured", []).append(f"{name}/{run.name}")
-            elif not alike or run.name in values.measured_otherwise:
-                left.setdefault("measured on another loss or other users", []).append(f"{name}/{run.name}")
-            else:
-                runs.setdefault(run.evaluation.weights, PooledRun(name, run, _with_training(values, run)))
-    told = next(str(values.measured_loss) for values in found.values() if objective_key(values.measured_on) == most)
+            assert run.evaluation is not None
+            record = records[name][run.name]
+            more = {NORM: record.checkpoint.norm, BEST_EPOCH: float(run.record["best"]["epoch"])}
+            runs.setdefault(run.evaluation.weights, PooledRun(name, run, {**run.values, **more}))
     if len(runs) < 2:
         raise ConfigError(f"expected at least two runs measured alike in {', '.join(names)}, got {len(runs)}")
-    measures = dict.fromkeys(measure for values in found.values() for measure in values.measures)
-    known = [name for name in measures if any(name in one.values for one in runs.values())]
+    left: dict[str, list[str]] = {}
+    for why, who, weights in others:
+        if weights not in runs:
+            left.setdefault(why, []).append(who)
+    loss = next(of.measured_loss for of in values.values() if of.measures)
+    users = next(of.measured_on["units"] for of in values.values() if of.measures)
+    unsettled = {f"{name}/{what}" for name, of in values.items() for what in of.unsettled}
+    measures = dict.fromkeys(measure for of in values.values() for measure in of.measures)
     return Pooled(
         studies=tuple(names),
         runs=tuple(runs.values()),
-        measures=(*known, NORM, BEST_EPOCH),
+        measures=(*measures, NORM, BEST_EPOCH),
         left_out={why: tuple(who) for why, who in left.items()},
-        loss=told,
+        unsettled=tuple(what for one in runs.values() for what in sorted(unsettled) if what.startswith(f"{one.name} ")),
+        measured_on=f"{loss} training loss of {users:,} users",
     )
 
 
-def write_pooled(found: Pooled, out: Path, *, seed: int = 0, figures: bool = True) -> tuple[Section, Table, list[Path]]:
-    """Tables, a store and figures into a folder; returns rank correlations, for people and plain, and the files.
-
-    Raises:
-        RunError: the folder is a study's or a run's, or cannot be written.
-    """
-    if there := [name for name in (DEFINITION, "run.json") if (out / name).exists()]:
-        raise RunError(f"expected another folder than that of a study or a run, got {out}, which has a {there[0]}")
-    check_folder(out)
-    tables = found.tables(seed=seed)
-    section = found.section(tables["relations"])
-    written = write_tables(out / "tables", "relations", tables, [section])
-    with Store.write(out / STORE) as store:
-        for table in tables.values():
-            store.add_table("studies", table)
-    return section, tables["relations"], [*written, *(_draw(out) if figures else [])]
-
-
-def _draw(out: Path) -> list[Path]:
-    from landscape.plots import matplotlib_figures, plotly_figures, prepare
-
-    (out / "figures").mkdir(exist_ok=True)
-    written = []
-    store = Store.read(out / STORE)
-    known = set(store.table("studies", "relations").columns["measure"].tolist())
-    shown = [name for name in (*RELATED, NORM, BEST_EPOCH) if name in known]
-    for name, target in (("relation", GENERALISATION[0]), ("relation-gap", GENERALISATION[1])):
-        data = prepare.prepare_relation(store, shown, target=target)
-        for ending in (*ENDINGS, ".html"):
-            drawers = plotly_figures if ending == ".html" else matplotlib_figures
-            written.append(drawers.save(drawers.relation(data), out / "figures" / f"{name}{ending}"))
-    return written
-
-
-def _check_data(found: Mapping[str, StudyValues]) -> None:
-    first, *others = found
+def _check_data(studies: Mapping[str, StudyFolder]) -> None:
+    first, *others = studies
     for name in others:
-        if (data := found[name].folder.data) != (there := found[first].folder.data):
+        if (data := studies[name].data) != (there := studies[first].data):
             raise ProtocolMismatch(
                 f"expected studies of one data set, got {first} ({there[:12]}) and {name} ({data[:12]})"
             )
 
 
-def _is_measured(values: StudyValues, run: StudiedRun) -> bool:
-    """Curvature and sharpness, or the gap alone where they are of another loss."""
-    return bool(values.measures) and run.evaluation is not None and LOSSES[-1] in run.values
+def _most_measured(records: Mapping[str, Mapping[str, Measured]]) -> tuple[Any, ...]:
+    """The loss and users of the most different weights, the first of equals."""
+    keys = {
+        (record.checkpoint.hash, objective_key(record.eigenpairs.provenance.objective)): None
+        for kept in records.values()
+        for record in kept.values()
+    }
+    (most, _), *_ = Counter(key for _, key in keys).most_common(1) or [((), 0)]
+    return most
 
 
-def _with_training(values: StudyValues, run: StudiedRun) -> dict[str, float]:
-    norm = read_measured(values.folder.measured)[run.name].checkpoint.norm
-    return {**run.values, NORM: norm, BEST_EPOCH: float(run.record["best"]["epoch"])}
+def _why_not(values: StudyValues, run: StudiedRun, *, asked: bool) -> str:
+    """What keeps a run out; empty if nothing does."""
+    if asked:
+        return "as asked"
+    if run.evaluation is None:
+        return run.status
+    if run.name in values.measured_otherwise:
+        return UNLIKE
+    return "" if any(name in run.values for name in values.measures) else "not measured"

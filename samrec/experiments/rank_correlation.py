@@ -8,36 +8,34 @@ pairs: with counts c of every run and S_x, S_y the signs of all differences, a r
     c' (S_x * S_y) c / sqrt(c' |S_x| c * c' |S_y| c)
 
 so that all redraws are three matrix products. Runs of one setting with different seeds are redrawn like any others: the
-interval takes runs, not settings, as the units.
-
-What a third number z explains of both is taken out by Kendall's partial tau,
-
-    (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2))
+interval takes runs, not settings, as the units. Where only some pairs of runs may be held against each other, all sums
+are over these.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.stats import kendalltau
 
 from samrec.errors import ConfigError
 
 FEWEST = 4  # runs: below, the interval would span all there is
-ROUNDING = 1e-12  # a third that orders runs as one of the two does leaves nothing, but for rounding
+MOST_UNDEFINED = 0.05  # share of redraws without a tau; beyond, those with one are no fair sample
 NOTHING = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class RankCorrelation:
-    """Kendall's tau-b of some runs, or a partial one. NaN where not defined: fewer than two runs, or all alike."""
+    """Kendall's tau-b of some runs. NaN where it is not defined: fewer than two runs, or no two that differ."""
 
     tau: float
-    low: float  # of the bootstrap interval; NaN for fewer than four runs
+    low: float  # of the bootstrap interval; NaN for fewer than four runs, or where too many redraws have no tau
     high: float
     confidence: float
-    p_value: float  # two-sided, of no association: exact without ties, else the normal approximation; NaN of a partial
+    p_value: float  # two-sided, of no association: exact without ties, else the normal approximation; over all pairs
     runs: int
+    pairs: int  # of runs, held against each other
     draws: int  # redraws in which tau is defined
 
 
@@ -45,6 +43,7 @@ def rank_correlation(
     x: Float[np.ndarray, " runs"],
     y: Float[np.ndarray, " runs"],
     *,
+    comparable: Bool[np.ndarray, "runs runs"] | None = None,
     confidence: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
@@ -53,104 +52,56 @@ def rank_correlation(
 
     Costs draws * runs^2 multiplications.
 
+    Args:
+        x: one measure.
+        y: the other.
+        comparable: which pairs of runs count, a symmetric matrix; all by default. There is no p-value of a part of
+            the pairs.
+        confidence: of the interval.
+        draws: how often runs are redrawn.
+        seed: of the redraws.
+
     Raises:
         ConfigError: a confidence outside 0 to 1 or no draws.
 
     Source: Kendall, Biometrika 33 (1945) for ties; Efron and Tibshirani (1993), chapter 13, for the interval.
     """
-    _check(confidence, draws)
-    x, y = _finite(x, y)
+    if not 0 < confidence < 1 or draws < 1:
+        raise ConfigError(f"expected a confidence between 0 and 1 and at least 1 draw, got {confidence} and {draws}")
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = np.asarray(x, dtype=np.float64)[known], np.asarray(y, dtype=np.float64)[known]
     runs = len(x)
-    if not _is_ordered(x, y):
-        return RankCorrelation(NOTHING, NOTHING, NOTHING, confidence, NOTHING, runs, 0)
-    found = kendalltau(x, y)
-    low = high = NOTHING
+    counted = np.ones((runs, runs), dtype=np.bool_) if comparable is None else comparable[np.ix_(known, known)]
+    pairs = int(np.triu(counted, 1).sum())
+    tau = float(redrawn_taus(x, y, np.ones((1, runs)), counted)[0])
+    p_value = low = high = NOTHING
     taus = np.zeros(0)
-    if runs >= FEWEST:
-        taus = redrawn_taus(x, y, _redraws(runs, draws, seed))
-        low, high, taus = _interval(taus, confidence)
-    return RankCorrelation(float(found.statistic), low, high, confidence, float(found.pvalue), runs, len(taus))
-
-
-def partial_rank_correlation(
-    x: Float[np.ndarray, " runs"],
-    y: Float[np.ndarray, " runs"],
-    given: Float[np.ndarray, " runs"],
-    *,
-    confidence: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
-) -> RankCorrelation:
-    """Kendall's partial tau of two measures of the same runs, given a third; runs without one of the three left out.
-
-    Not defined, NaN, where the third orders the runs as one of the two does, the other way round too, or is the same
-    for all of them. No p-value: its distribution without an association is not known. Costs three times a plain one.
-
-    Raises:
-        ConfigError: a confidence outside 0 to 1 or no draws.
-
-    Source: Kendall, Biometrika 32 (1942).
-    """
-    _check(confidence, draws)
-    x, y, z = _finite(x, y, given)
-    runs = len(x)
-    if not _is_ordered(x, y, z):
-        return RankCorrelation(NOTHING, NOTHING, NOTHING, confidence, NOTHING, runs, 0)
-    once = np.ones((1, runs), dtype=np.int64)
-    tau = float(_partial(x, y, z, once)[0])
-    low = high = NOTHING
-    taus = np.zeros(0)
-    if runs >= FEWEST and np.isfinite(tau):
-        low, high, taus = _interval(_partial(x, y, z, _redraws(runs, draws, seed)), confidence)
-    return RankCorrelation(tau, low, high, confidence, NOTHING, runs, len(taus))
+    if np.isfinite(tau):
+        if comparable is None:
+            whole = kendalltau(x, y)
+            tau, p_value = float(whole.statistic), float(whole.pvalue)
+        if runs >= FEWEST:
+            counts = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws)
+            taus = redrawn_taus(x, y, counts, counted)
+            taus = taus[np.isfinite(taus)]
+        if len(taus) and (comparable is None or len(taus) >= (1 - MOST_UNDEFINED) * draws):
+            low, high = map(float, np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    return RankCorrelation(tau, low, high, confidence, p_value, runs, pairs, len(taus))
 
 
 def redrawn_taus(
-    x: Float[np.ndarray, " runs"], y: Float[np.ndarray, " runs"], counts: np.ndarray
+    x: Float[np.ndarray, " runs"],
+    y: Float[np.ndarray, " runs"],
+    counts: np.ndarray,
+    comparable: Bool[np.ndarray, "runs runs"] | None = None,
 ) -> Float[np.ndarray, " draws"]:
     """Tau-b of each redraw, a row of `counts` each saying how often every run came; NaN where all are tied."""
     signs_x, signs_y = (np.sign(values[:, None] - values[None, :]) for values in (x, y))
+    if comparable is not None:
+        signs_x, signs_y = signs_x * comparable, signs_y * comparable
     c = np.asarray(counts, dtype=np.float64)
     agreement, untied_x, untied_y = (
         np.einsum("dr,dr->d", c @ matrix, c) for matrix in (signs_x * signs_y, np.abs(signs_x), np.abs(signs_y))
     )
     with np.errstate(invalid="ignore"):
         return np.asarray(agreement / np.sqrt(untied_x * untied_y))
-
-
-def _partial(
-    x: Float[np.ndarray, " runs"], y: Float[np.ndarray, " runs"], z: Float[np.ndarray, " runs"], counts: np.ndarray
-) -> Float[np.ndarray, " draws"]:
-    xy, xz, yz = (redrawn_taus(a, b, counts) for a, b in ((x, y), (x, z), (y, z)))
-    left = (1 - xz**2) * (1 - yz**2)
-    return np.where(left > ROUNDING, (xy - xz * yz) / np.sqrt(np.maximum(left, ROUNDING)), NOTHING)
-
-
-def _interval(
-    taus: Float[np.ndarray, " draws"], confidence: float
-) -> tuple[float, float, Float[np.ndarray, " defined"]]:
-    """Both ends, and the redraws in which there is a tau; NaN where there is none."""
-    taus = taus[np.isfinite(taus)]
-    if not len(taus):
-        return NOTHING, NOTHING, taus
-    low, high = np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high), taus
-
-
-def _redraws(runs: int, draws: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws)
-
-
-def _finite(*measures: np.ndarray) -> list[Float[np.ndarray, " runs"]]:
-    """Of the runs that have all of them."""
-    known = np.all([np.isfinite(measure) for measure in measures], axis=0)
-    return [np.asarray(measure, dtype=np.float64)[known] for measure in measures]
-
-
-def _is_ordered(*measures: Float[np.ndarray, " runs"]) -> bool:
-    return all(len(np.unique(measure)) > 1 for measure in measures)
-
-
-def _check(confidence: float, draws: int) -> None:
-    if not 0 < confidence < 1 or draws < 1:
-        raise ConfigError(f"expected a confidence between 0 and 1 and at least 1 draw, got {confidence} and {draws}")

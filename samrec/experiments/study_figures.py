@@ -8,7 +8,7 @@ from landscape.records import Table
 from landscape.sharpness.names import SCALED_LAMBDA
 from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
-from samrec.experiments.figures import ENDINGS
+from samrec.experiments.figures import ALL_ENDINGS, drawn
 from samrec.experiments.measurements import fill, read_measured
 from samrec.experiments.members import Member
 from samrec.experiments.robust import read_scores, scores_table
@@ -65,13 +65,11 @@ def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Tabl
                 store.add_table("histories", history_table(member))
 
 
-def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html")) -> list[Path]:
+def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list[Path]:
     """Draw what the store has numbers for, a file an ending; returns the files."""
-    from landscape.plots import matplotlib_figures, plotly_figures, prepare
+    from landscape.plots import prepare
 
     folder = study.path / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
     store = Store.read(study.store)
     quantities = _known(store, "values", "quantity")
     figures: dict[str, tuple[str, Callable[[], Any]]] = {}
@@ -91,12 +89,8 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = (*ENDINGS, ".html"))
             "relation",
             lambda: prepare.prepare_relation(store, measures, target="generalisation gap"),
         )
-    for name, (kind, prepared) in figures.items():
-        data = prepared()
-        for ending in endings:
-            drawers = plotly_figures if ending == ".html" else matplotlib_figures
-            written.append(drawers.save(getattr(drawers, kind)(data), folder / f"{name}{ending}"))
-    return written
+    files = (drawn(kind, prepared(), folder / name, endings) for name, (kind, prepared) in figures.items())
+    return [file for written in files for file in written]
 
 
 def _known(store: Store, table: str, column: str) -> set[str]:

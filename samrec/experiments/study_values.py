@@ -98,8 +98,12 @@ class StudyValues:
         return np.array([run.values.get(quantity, np.nan) for run in self.runs], dtype=np.float64)
 
 
-def read_values(folder: StudyFolder) -> StudyValues:
+def read_values(folder: StudyFolder, objective: tuple[Any, ...] | None = None) -> StudyValues:
     """Read everything a study has so far.
+
+    Args:
+        folder: the study.
+        objective: whose curvature and sharpness count, as `objective_key` has it; by default that of the most runs.
 
     Raises:
         RunError: a folder holds another run than the study's, or an evaluation that cannot be read.
@@ -116,7 +120,7 @@ def read_values(folder: StudyFolder) -> StudyValues:
             except RunError:
                 status = "not evaluated"
         states[planned.name] = (run, status)
-    found = _measured(folder, evaluated)
+    found = _measured(folder, evaluated, objective)
     runs = []
     for planned in folder.runs:
         evaluation = evaluated.get(planned.name)
@@ -124,7 +128,7 @@ def read_values(folder: StudyFolder) -> StudyValues:
         values = {**scores, **found.values.get(planned.name, {})}
         run, status = states[planned.name]
         runs.append(StudiedRun(planned, run, status, evaluation, values, run.history() if run else ()))
-    check_protocols(runs)
+    check_protocols({run.name: run.evaluation for run in runs if run.evaluation is not None})
     return StudyValues(folder, tuple(runs), found.measures, found.unsettled, found.objective, found.otherwise)
 
 
@@ -139,14 +143,17 @@ class _Measurements:
     otherwise: tuple[str, ...] = ()  # runs measured on another one: their gap alone counts
 
 
-def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Measurements:
+def _measured(
+    folder: StudyFolder, evaluated: Mapping[str, Evaluation], objective: tuple[Any, ...] | None
+) -> _Measurements:
     """Of runs that are evaluated, with the weights that the evaluation is of."""
     kept = read_measured(folder.measured)
     names = [name for name, found in evaluated.items() if name in kept and kept[name].checkpoint.hash == found.weights]
     pairs = {name: kept[name].eigenpairs for name in names}
     counted = Counter(objective_key(found.provenance.objective) for found in pairs.values())
     (most, _), *_ = counted.most_common(1) or [((), 0)]
-    alike = [name for name in names if objective_key(pairs[name].provenance.objective) == most]
+    chosen = most if objective is None else objective
+    alike = [name for name in names if objective_key(pairs[name].provenance.objective) == chosen]
     gaps = {name: kept[name].gap for name in names}
     values = {
         name: dict(zip(LOSSES, (gap.training_loss, gap.test_loss, gap.gap), strict=True)) for name, gap in gaps.items()
@@ -172,14 +179,13 @@ def _measured(folder: StudyFolder, evaluated: Mapping[str, Evaluation]) -> _Meas
 
 def objective_key(objective: Mapping[str, Any]) -> tuple[Any, ...]:
     """Equal where curvature and sharpness are of one loss and the same users."""
-    return tuple(objective.get(name) for name in (*LOSS_FIELDS, "split", "units", "seed"))
+    return tuple(objective.get(name) for name in (*LOSS_FIELDS, "split", "units", "targets", "seed"))
 
 
-def check_protocols(runs: Sequence[StudiedRun]) -> None:
-    """Raise ProtocolMismatch for evaluations that may not stand in one table."""
-    evaluated = [(run.name, run.evaluation) for run in runs if run.evaluation is not None]
-    for name, evaluation in evaluated[1:]:
-        first_name, first = evaluated[0]
+def check_protocols(evaluated: Mapping[str, Evaluation]) -> None:
+    """Raise ProtocolMismatch for evaluations, by the name of their run, that may not stand in one table."""
+    for name, evaluation in evaluated.items():
+        first_name, first = next(iter(evaluated.items()))
         if evaluation.protocol != first.protocol or not np.array_equal(evaluation.users, first.users):
             raise ProtocolMismatch(
                 f"expected evaluations of one protocol and the same users, got {first_name} ({first.protocol[:12]}, "

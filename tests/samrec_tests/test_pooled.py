@@ -3,21 +3,24 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from samrec_tests import small_runs, small_studies
-from scipy.stats import kendalltau
+from samrec_tests.test_rank_correlation import tau_of_pairs
 
 from landscape.store import Store
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
 from samrec.experiments.measure import MeasureSettings, measure_study
 from samrec.experiments.measurements import read_measured, write_measured
-from samrec.experiments.pooled import BEST_EPOCH, NORM, pooled, write_pooled
+from samrec.experiments.pooled import BEST_EPOCH, NORM, pooled
+from samrec.experiments.pooled_files import write_pooled
 from samrec.experiments.relations import GENERALISATION
 from samrec.experiments.reuse import runs_elsewhere, take
-from samrec.experiments.study_folder import define, held, open_study
+from samrec.experiments.study_folder import define, held
 from samrec.experiments.sweep import sweep
+from samrec.training.checkpoint import Run
 
 SETTINGS = MeasureSettings(users=10, tolerance=0.5, max_products=20, pairs=2, device="cpu")
 
@@ -67,12 +70,16 @@ def test_every_measure_is_related_to_both_targets_over_all_runs(folders, tmp_pat
     assert {path.name for path in files} == {"relations.md", "relations.tex", "relations.csv", "values.csv"}
     rows = list(table.rows())
     assert [(r["measure"], r["target"]) for r in rows] == [(m, t) for t in GENERALISATION for m in found.measures]
+    epochs = found.column(BEST_EPOCH)
+    like = np.abs(epochs[:, None] - epochs[None, :]) <= 0.1 * np.maximum(epochs[:, None], epochs[None, :])
+    assert 0 < np.triu(like, 1).sum() < 15
     for row in rows:
         x, y = found.column(row["measure"]), found.column(row["target"])
         assert row["runs"] == 6
-        assert row["tau"] == pytest.approx(kendalltau(x, y).statistic, nan_ok=True)
-    assert table.attributes["given"] == BEST_EPOCH
-    assert section.header[-2:] == ("tau given best epoch", "95 % interval")
+        assert row["tau"] == pytest.approx(tau_of_pairs(x, y, np.ones((6, 6))), nan_ok=True)
+        assert row["tau_alike"] == pytest.approx(tau_of_pairs(x, y, like), nan_ok=True)
+        assert row["pairs_alike"] == np.triu(like, 1).sum()
+    assert section.header[-3:] == ("tau, pairs of like best epoch", "95 % interval", "pairs")
     assert "6 runs of 2 seeds, of first, second" in section.notes[0]
     with (tmp_path / "out" / "tables" / "values.csv").open(encoding="utf-8") as file:
         values = {(r["run"], r["quantity"]): float(r["value"]) for r in csv.DictReader(file)}
@@ -99,45 +106,95 @@ def test_figures_show_each_run_in_the_colour_of_its_method(folders, tmp_path):
     assert table.attributes["cells"] == ["SASRec", "SAMRec"]
 
 
-def test_what_was_not_measured_or_measured_otherwise_is_named_and_left_out(folders, tmp_path):
+def test_what_takes_no_part_is_named_with_why(folders, tmp_path):
     bare = shutil.copytree(folders[1], tmp_path / "bare")
     kept = read_measured(bare / "measured.jsonl")
-    del kept["samrec-rho-0.2-seed-1"]
+    for name in ("samrec-rho-0.2-seed-1", "sasrec-seed-1"):
+        del kept[name]
+    pairs = kept["sasrec-seed-2"].eigenpairs
+    moving = replace(pairs, converged=np.zeros_like(pairs.converged))
+    kept["sasrec-seed-2"] = replace(kept["sasrec-seed-2"], eigenpairs=moving)
     write_measured(bare / "measured.jsonl", kept)
+    Run(bare / "samrec-rho-0.2-seed-2").update(status="diverged")
     fewer = MeasureSettings(users=12, tolerance=0.5, max_products=20, pairs=2, device="cpu")
     otherwise = swept(tmp_path / "otherwise", [0.1, 0.3], seeds=(1,), settings=fewer)
-    found = pooled([folders[0], bare, otherwise])
-    assert found.left_out == {
+    found = pooled([bare, folders[0], otherwise], leave_out=["first/samrec-rho-0.05-seed-2"])
+    assert found.left_out == {  # the baseline of seed 1 counts: the other study has it measured
         "not measured": ("bare/samrec-rho-0.2-seed-1",),
+        "diverged": ("bare/samrec-rho-0.2-seed-2",),
+        "as asked": ("first/samrec-rho-0.05-seed-2",),
         "measured on another loss or other users": (
             "otherwise/samrec-rho-0.1-seed-1",
             "otherwise/samrec-rho-0.3-seed-1",
         ),
     }
+    assert [run.name for run in found.runs] == [
+        "bare/sasrec-seed-2",
+        "first/sasrec-seed-1",
+        "first/samrec-rho-0.05-seed-1",
+    ]
     notes = found.section(found.tables()["relations"]).notes
     assert "Left out, not measured: bare/samrec-rho-0.2-seed-1." in notes
-    assert len(found.runs) == 5
+    assert "bare/sasrec-seed-2 λmax did not settle." in notes
+
+
+def test_the_loss_of_the_most_different_runs_is_chosen_whatever_each_study_has_most_of(folders, tmp_path):
+    first, second = (shutil.copytree(folder, tmp_path / folder.name) for folder in folders)
+    for folder in (
+        first,
+        second,
+    ):  # the baseline has two of the six weights, and four of the eight lines
+        kept = read_measured(folder / "measured.jsonl")
+        for name, record in kept.items():
+            if name.startswith("samrec"):
+                was = record.eigenpairs.provenance
+                provenance = replace(was, objective={**was.objective, "seed": 5})
+                kept[name] = replace(record, eigenpairs=replace(record.eigenpairs, provenance=provenance))
+        write_measured(folder / "measured.jsonl", kept)
+    found = pooled([first, second])
+    assert {run.method for run in found.runs} == {"SAMRec"}
+    assert len(found.runs) == 4
+    assert found.left_out["measured on another loss or other users"][:1] == ("first/sasrec-seed-1",)
 
 
 def test_studies_that_cannot_stand_together_are_refused(folders, tmp_path):
     with pytest.raises(ConfigError, match="at least one, got none"):
         pooled([])
-    with pytest.raises(ConfigError, match="different studies, at least one, got first, first"):
+    with pytest.raises(ConfigError, match=r"different studies, at least one, got .*first, .*first"):
         pooled([folders[0], folders[0]])
     with pytest.raises(RunError, match="expected a study in"):
         pooled([tmp_path])
-    other = shutil.copytree(folders[1], tmp_path / "other")
-    definition = json.loads((other / "study.json").read_text())
-    (other / "study.json").write_text(json.dumps({**definition, "data": "0" * 64}))
-    with pytest.raises((ProtocolMismatch, RunError), match="data"):
-        pooled([folders[0], other])
+    with pytest.raises(ConfigError, match="to leave out as STUDY/RUN of first, got first/nobody"):
+        pooled([folders[0]], leave_out=["first/nobody"])
+    empty = tmp_path / "empty"
+    with held(empty):
+        define(empty, small_studies.study(folders[0].parent), (1,), "0" * 64)
+    with pytest.raises(ProtocolMismatch, match=r"studies of one data set, got first .* and empty"):
+        pooled([folders[0], empty])
     unmeasured = shutil.copytree(folders[1], tmp_path / "unmeasured")
     (unmeasured / "measured.jsonl").unlink()
     with pytest.raises(ConfigError, match="at least two runs measured alike in unmeasured, got 0"):
         pooled([unmeasured])
     with pytest.raises(RunError, match=r"another folder than that of a study or a run.*study.json"):
         write_pooled(pooled(folders), folders[0])
-    assert open_study(folders[0]).runs
+
+
+def test_evaluations_of_another_protocol_are_refused_by_study_and_run(folders, tmp_path):
+    other = shutil.copytree(folders[1], tmp_path / "other")
+    for path in other.glob("*/evaluation-test-masked.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": "f" * 64}))
+        with np.load(path.with_name("ranks-test-masked.npz")) as arrays:
+            np.savez(path.with_name("ranks-test-masked.npz"), **{**arrays, "protocol": np.array("f" * 64)})
+    with pytest.raises(ProtocolMismatch, match=r"got first/sasrec-seed-1 .* and other/sasrec-seed-1 \(ffffffffffff"):
+        pooled([folders[0], other])
+
+
+def test_studies_of_one_name_are_told_apart_by_their_parents(folders, tmp_path):
+    for parent, folder in zip(("a", "b"), folders, strict=True):
+        shutil.copytree(folder, tmp_path / parent / "study")
+    found = pooled([tmp_path / "a" / "study", tmp_path / "b" / "study"])
+    assert found.studies == ("a-study", "b-study")
+    assert len(found.runs) == 6
 
 
 def test_the_command_prints_the_table_or_json_alone(folders, tmp_path, samrec):

@@ -1,4 +1,4 @@
-"""Kendall's tau-b, plain and partial, and its interval: counted by pairs, and by scipy on runs really repeated."""
+"""Kendall's tau-b, of all pairs or some, and its interval: counted by pairs, and by scipy on runs really repeated."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from samrec.errors import ConfigError
-from samrec.experiments.rank_correlation import partial_rank_correlation, rank_correlation, redrawn_taus
+from samrec.experiments.rank_correlation import rank_correlation, redrawn_taus
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 6, size=14).astype(float)  # with ties
@@ -78,42 +78,45 @@ def test_options_outside_their_range_are_refused(options):
         rank_correlation(X, Y, **options)
 
 
-def partial_by_counting(x, y, z):
-    xy, xz, yz = (tau_by_counting(*pair) for pair in ((x, y), (x, z), (y, z)))
-    return (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2))
+def tau_of_pairs(x, y, comparable):
+    """Counted, over the pairs that may be held against each other."""
+    sums = np.zeros(3)
+    for i, j in itertools.combinations(range(len(x)), 2):
+        if comparable[i][j]:
+            sums += (np.sign((x[i] - x[j]) * (y[i] - y[j])), x[i] != x[j], y[i] != y[j])
+    return sums[0] / math.sqrt(sums[1] * sums[2]) if sums[1] * sums[2] else math.nan
 
 
-def test_a_partial_tau_is_that_of_the_three_counted():
+def test_tau_of_some_pairs_and_its_redraws_are_counted_over_these_alone():
     z = X + RNG.normal(size=14).round()
-    assert partial_rank_correlation(X, Y, z).tau == pytest.approx(partial_by_counting(X, Y, z), rel=1e-12)
-    unrelated = np.array([0.0, 1, 1, 0])
-    x = np.arange(4.0)
-    found = partial_rank_correlation(x, np.array([0.0, 2, 1, 3]), unrelated)
-    assert found.tau == pytest.approx(rank_correlation(x, np.array([0.0, 2, 1, 3])).tau)  # both taus with it are 0
-
-
-def test_what_a_third_explains_of_two_is_taken_out():
-    z = np.arange(200.0)
-    noise = RNG.normal(size=(2, 200))
-    x, y = z + 30 * noise[0], z + 30 * noise[1]
-    plain, partial = rank_correlation(x, y, draws=300), partial_rank_correlation(x, y, z, draws=300)
-    assert plain.low > 0.4
-    assert partial.low < partial.tau < plain.low
-    assert partial_rank_correlation(x, y, RNG.normal(size=200), draws=1).tau == pytest.approx(plain.tau, abs=0.02)
-    assert math.isnan(partial.p_value)
-
-
-def test_a_partial_intervals_redraws_are_of_runs_really_repeated():
-    z = X + RNG.normal(size=14).round()
-    found = partial_rank_correlation(X, Y, z, confidence=0.9, draws=60, seed=3)
+    near = np.abs(z[:, None] - z[None, :]) <= 2
+    found = rank_correlation(X, Y, comparable=near, confidence=0.9, draws=60, seed=3)
+    assert found.tau == pytest.approx(tau_of_pairs(X, Y, near), rel=1e-12)
+    assert found.pairs == np.triu(near, 1).sum() < math.comb(14, 2)
+    assert math.isnan(found.p_value)
     counts = np.random.default_rng(3).multinomial(14, np.full(14, 1 / 14), size=60)
-    slow = [partial_by_counting(*(np.repeat(values, count) for values in (X, Y, z))) for count in counts]
+    drawn = [np.repeat(np.arange(14), count) for count in counts]
+    slow = [tau_of_pairs(X[rows], Y[rows], near[np.ix_(rows, rows)]) for rows in drawn]
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, [0.05, 0.95])))
+    everything = rank_correlation(X, Y, comparable=np.ones((14, 14), dtype=bool), draws=60)
+    assert everything.tau == pytest.approx(rank_correlation(X, Y, draws=60).tau)
 
 
-@pytest.mark.parametrize("third", [X, -X, np.ones(14), np.full(14, np.nan)], ids=["same", "reversed", "tied", "none"])
-def test_a_third_that_leaves_nothing_gives_no_partial_tau(third):
-    found = partial_rank_correlation(X, Y, third)
-    assert math.isnan(found.tau)
+def test_what_a_third_explains_is_not_seen_in_pairs_alike_in_it():
+    z = np.repeat(np.arange(40.0), 5)
+    x, y = z + RNG.normal(size=(2, 200))
+    found = rank_correlation(x, y, comparable=z[:, None] == z[None, :], draws=300)
+    assert rank_correlation(x, y, draws=300).low > 0.8
+    assert found.low < 0 < found.high
+    assert found.pairs == 40 * math.comb(5, 2)
+
+
+def test_few_pairs_give_a_tau_and_no_interval():
+    one = np.zeros((6, 6), dtype=bool)
+    one[0, 1] = one[1, 0] = True
+    found = rank_correlation(np.arange(6.0), np.arange(6.0), comparable=one, draws=200)
+    assert (found.tau, found.pairs) == (1, 1)
+    assert found.draws < 190  # a redraw has both runs of the only pair about half the time
     assert math.isnan(found.low)
-    assert (found.runs, found.draws) == (0 if np.isnan(third).all() else 14, 0)
+    none = rank_correlation(np.arange(6.0), np.arange(6.0), comparable=np.zeros((6, 6), dtype=bool))
+    assert (math.isnan(none.tau), none.pairs, none.draws) == (True, 0, 0)
