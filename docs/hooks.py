@@ -21,7 +21,7 @@ MEASURED = (  # pictures kept beside README.md
     *("beauty-contour", "beauty-change", "beauty-path", "beauty-ratio", "beauty-density"),
     *("beauty-sharpness-table", "beauty-relation", "beauty-rho-training", "beauty-rho-sharpness"),
     *("beauty-patience-training", "toys-training", "sports-training", "beauty-ce-training"),
-    *("beauty-methods-training", "beauty-regularisers-training"),
+    *("beauty-methods-training", "beauty-family-training", "beauty-regularisers-training", "beauty-related"),
     *(f"yelp-rho-{name}" for name in ("scores", "curvature", "sharpness", "training")),
 )
 NAMES = """# Public names
