@@ -2,6 +2,7 @@
 
     <!-- study: beauty-sam: Test scores -->     the table of that title of the study in studies/beauty-sam
     <!-- studies: beauty-sam, toys-sam: HR@10 -->  test scores of several studies beside each other, by these metrics
+    <!-- paired: A minus B, C minus D: HR@10 -->  differences of runs named STUDY/RUN, over users
     <!-- related: beauty-sam, beauty-rho; without: beauty-rho/sasrec-seed-1 -->  rank correlations over all their runs
     <!-- not covered: why -->                   numbers that no study here holds, and why
     <!-- end -->                                closes either
@@ -16,12 +17,20 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from landscape.records import Table
+from samrec.evaluation.evaluate import read_evaluation
+from samrec.evaluation.metrics import averaged_by_owner, per_user
+from samrec.evaluation.paired import bootstrap_interval, sign_flip_p
+from samrec.experiments.corrections import holm
 from samrec.experiments.pooled import pooled
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import open_study
+from samrec.experiments.study_values import check_protocols
 from samrec.experiments.table import Section, markdown, spread
 from samrec.experiments.table_files import table_contents, write_tables
+from samrec.training.checkpoint import Run
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies"
@@ -34,9 +43,12 @@ RELATED = re.compile(
     r"(<!-- related: (?P<studies>[\w., -]+)(; without: (?P<without>[\w./, -]+?))? -->\n)(?P<table>.*?)<!-- end -->",
     re.DOTALL,
 )
+PAIRED = re.compile(
+    r"(<!-- paired: (?P<pairs>[\w./, -]+?): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)<!-- end -->", re.DOTALL
+)
 UNCOVERED = re.compile(r"<!-- not covered: [^\n]+? -->\n.*?<!-- end -->", re.DOTALL)
-KINDS = (STUDY, SEVERAL, RELATED)
-MARK = re.compile(r"<!-- (?:study|studies|related|not covered|end)\b")
+KINDS = (STUDY, SEVERAL, PAIRED, RELATED)
+MARK = re.compile(r"<!-- (?:study|studies|paired|related|not covered|end)\b")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d*\.\d+")
 
@@ -73,6 +85,10 @@ def built(text: str) -> str:
         names, metrics = (re.split(r",\s*", match[part]) for part in ("studies", "metrics"))
         return _filled(match, beside(names, metrics))
 
+    def paired(match: re.Match[str]) -> str:
+        pairs, metrics = (re.split(r",\s*", match[part]) for part in ("pairs", "metrics"))
+        return _filled(match, apart([tuple(re.split(r"\s+minus\s+", pair)) for pair in pairs], metrics))
+
     def related(match: re.Match[str]) -> str:
         names, without = (re.split(r",\s*", match[part] or "") for part in ("studies", "without"))
         found = pooled([STUDIES / name for name in names], leave_out=[name for name in without if name])
@@ -81,7 +97,9 @@ def built(text: str) -> str:
     marks = len(MARK.findall(text))
     if marks != 2 * sum(len(kind.findall(text)) for kind in (*KINDS, UNCOVERED)):
         raise ValueError(f"expected an end for every mark, got {marks} marks that do not pair")
-    return RELATED.sub(related, SEVERAL.sub(several, STUDY.sub(table, text)))
+    for kind, made in ((STUDY, table), (SEVERAL, several), (PAIRED, paired), (RELATED, related)):
+        text = kind.sub(made, text)
+    return text
 
 
 def _filled(match: re.Match[str], section: Section) -> str:
@@ -119,6 +137,31 @@ def beside(names: list[str], metrics: list[str]) -> Section:
         "bootstrap interval over users: it speaks of these checkpoints, not of other seeds.",
     )
     return Section("Beside each other", header, tuple(rows), notes)
+
+
+def apart(pairs: list[tuple[str, ...]], metrics: list[str]) -> Section:
+    """How far runs of whatever studies are apart over their users, pair by pair, with the epochs they were kept at."""
+    rows, p_values = [], []
+    for a, b in pairs:
+        found = [read_evaluation(STUDIES / name) for name in (a, b)]
+        check_protocols(dict(zip((a, b), found, strict=True)))
+        epochs = [Run(STUDIES / name).record["best"]["epoch"] for name in (a, b)]
+        told = []
+        for metric in metrics:
+            of_users = [averaged_by_owner(per_user(one.ranks, metric), one.users) for one in found]
+            differences = np.round(of_users[0] - of_users[1], 12)
+            low, high = bootstrap_interval(differences)
+            told.append(f"{differences.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+            p_values.append(sign_flip_p(differences)[0])
+        rows.append([a, b, f"{epochs[0]}, {epochs[1]}", *told])
+    adjusted = holm(np.array(p_values)).reshape(len(rows), len(metrics))
+    lines = tuple((*row, *(f"{p:.3g}" for p in own)) for row, own in zip(rows, adjusted, strict=True))
+    notes = (
+        "Difference, first minus second run, with its 95 % bootstrap interval over users: it speaks of these "
+        "checkpoints, not of other seeds. Holm adjusts p of the sign-flip test over all of this table.",
+    )
+    header = ("run", "minus", "kept epochs", *metrics, *(f"{metric}: Holm" for metric in metrics))
+    return Section("Apart", header, lines, notes)
 
 
 def unproven(text: str, *, every_section: bool) -> Iterator[str]:

@@ -110,3 +110,18 @@ def test_runs_of_several_studies_are_related_but_those_left_out():
         table.columns["tau"], abs=0.005
     )
     assert f"- Left out, as asked: {run}." in once.splitlines()
+
+
+def test_pairs_of_runs_of_any_studies_are_told_as_their_own_study_tells_them():
+    study, run = "beauty-patience", "samrec-rho-0.1-seed-1"
+    text = f"<!-- paired: {study}/{run} minus {study}/sasrec-seed-1: HR@10, NDCG@10 -->\n<!-- end -->\n"
+    once = results.built(text)
+    assert results.built(once) == once
+    (line,) = [line for line in once.splitlines() if line.startswith(f"| {study}")]
+    told = {
+        row["metric"]: f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+        for row in results.laid_out_once(results.STUDIES / study)[1]["differences"].rows()
+    }
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[:5] == [f"{study}/{run}", f"{study}/sasrec-seed-1", "114, 114", told["HR@10"], told["NDCG@10"]]
+    assert list(results.unproven(once, every_section=True)) == []
