@@ -17,7 +17,10 @@ from landscape.plots.style import Style
 Numbers = NDArray[np.float64]
 DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
 MARKUP = re.compile(r"<(?!/?(?:b|br|extra|i|sub|sup)>)")  # all but the tags drawers write themselves
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
+SYMBOLS = {
+    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "p": "pentagon",
+    ">": "triangle-right", "<": "triangle-left",
+}  # fmt: skip
 
 
 def save(figure: go.Figure, path: str | Path) -> Path:

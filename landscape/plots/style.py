@@ -24,7 +24,7 @@ class Style:
     size: float = 8.0  # points, of labels; titles are 1 larger, ticks and notes 1 smaller
     colours: tuple[str, ...] = COLOURS
     dashes: tuple[str, ...] = ("solid", "dashed", "dashdot", "dotted")
-    markers: tuple[str, ...] = ("o", "s", "^", "D", "v")
+    markers: tuple[str, ...] = ("o", "s", "^", "D", "v", "p", ">", "<")  # another number than colours have: 56 pairs
     surface_map: str = "viridis"
     ink: str = "#000000"  # of text and axes
     ground: str = "#ffffff"
