@@ -22,6 +22,7 @@ MEASURED = (  # pictures kept beside README.md
     *("beauty-sharpness-table", "beauty-relation", "beauty-rho-training", "beauty-rho-sharpness"),
     *("beauty-patience-training", "toys-training", "sports-training", "beauty-ce-training"),
     *("beauty-methods-training", "beauty-family-training", "beauty-regularisers-training", "beauty-related"),
+    *("toys-shares-scores",),
     *(f"yelp-rho-{name}" for name in ("scores", "curvature", "sharpness", "training")),
 )
 NAMES = """# Public names
