@@ -21,13 +21,11 @@ import numpy as np
 
 from landscape.records import Table
 from samrec.evaluation.evaluate import read_evaluation
-from samrec.evaluation.metrics import averaged_by_owner, per_user
-from samrec.evaluation.paired import bootstrap_interval, sign_flip_p
+from samrec.evaluation.paired import paired_users
 from samrec.experiments.corrections import holm
 from samrec.experiments.pooled import pooled
 from samrec.experiments.study_figures import laid_out
 from samrec.experiments.study_folder import open_study
-from samrec.experiments.study_values import check_protocols
 from samrec.experiments.table import Section, markdown, spread
 from samrec.experiments.table_files import table_contents, write_tables
 from samrec.training.checkpoint import Run
@@ -141,18 +139,14 @@ def beside(names: list[str], metrics: list[str]) -> Section:
 
 def apart(pairs: list[tuple[str, ...]], metrics: list[str]) -> Section:
     """How far runs of whatever studies are apart over their users, pair by pair, with the epochs they were kept at."""
-    rows, p_values = [], []
+    rows: list[list[str]] = []
+    p_values: list[float] = []
     for a, b in pairs:
-        found = [read_evaluation(STUDIES / name) for name in (a, b)]
-        check_protocols(dict(zip((a, b), found, strict=True)))
+        ours, theirs = (read_evaluation(STUDIES / name) for name in (a, b))
         epochs = [Run(STUDIES / name).record["best"]["epoch"] for name in (a, b)]
-        told = []
-        for metric in metrics:
-            of_users = [averaged_by_owner(per_user(one.ranks, metric), one.users) for one in found]
-            differences = np.round(of_users[0] - of_users[1], 12)
-            low, high = bootstrap_interval(differences)
-            told.append(f"{differences.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
-            p_values.append(sign_flip_p(differences)[0])
+        found = [paired_users(theirs, ours, metric) for metric in metrics]
+        told = [f"{one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]" for one in found]
+        p_values += [one.p_value for one in found]
         rows.append([a, b, f"{epochs[0]}, {epochs[1]}", *told])
     adjusted = holm(np.array(p_values)).reshape(len(rows), len(metrics))
     lines = tuple((*row, *(f"{p:.3g}" for p in own)) for row, own in zip(rows, adjusted, strict=True))
