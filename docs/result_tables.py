@@ -33,9 +33,9 @@ from samrec.training.checkpoint import Run
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
-STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL)
+STUDY = re.compile(r"(<!-- study: (?P<study>[\w.-]+): (?P<title>[^\n]+?) -->\n)(?P<table>.*?)<!-- end -->", re.DOTALL)
 SEVERAL = re.compile(
-    r"(<!-- studies: (?P<studies>[\w., -]+): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)(<!-- end -->)", re.DOTALL
+    r"(<!-- studies: (?P<studies>[\w., -]+): (?P<metrics>[\w@, ]+) -->\n)(?P<table>.*?)<!-- end -->", re.DOTALL
 )
 RELATED = re.compile(
     r"(<!-- related: (?P<studies>[\w., -]+)(; without: (?P<without>[\w./, -]+?))? -->\n)(?P<table>.*?)<!-- end -->",
