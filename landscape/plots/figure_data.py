@@ -198,4 +198,4 @@ class TrendsData:
     legend: tuple[tuple[str, int], ...]  # (label, group)
     legend_columns: int
     notes: tuple[str, ...]
-    slanted: bool = False  # whether the labels of x are too long to stand side by side
+    rows: bool = False  # drawn with x downwards, as its labels are too long to stand side by side

@@ -11,6 +11,8 @@ from landscape.plots.figure_data import TrendPanel, TrendsData
 from landscape.plots.matplotlib_paper import empty_figure, legend_above, rules, shade, value_axis
 from landscape.plots.style import PAPER, Style
 
+ROW = 0.2  # inches of a cell in a row of its own
+
 
 def study(data: TrendsData, *, style: Style = PAPER) -> Figure:
     """Quantities over the study's setting, a panel each."""
@@ -33,17 +35,16 @@ def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -
         columns = style.columns(len(data.panels))
         rows = math.ceil(len(data.panels) / columns)
         keys = math.ceil(len(data.legend) / max(data.legend_columns, 1))
-        height = (2.0 if columns > 2 else 2.4) * rows + 0.2 + 0.17 * keys + 0.6 * data.slanted
+        panel_height = 0.6 + ROW * len(data.panels[0].x_ticks) if data.rows else 2.0 if columns > 2 else 2.4
+        height = panel_height * rows + 0.2 + 0.17 * keys
         figure = empty_figure(style, style.width(len(data.panels)), height, data.notes)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
-        for axes, panel in zip(grid.flat, data.panels, strict=False):
-            _draw_trends(axes, panel, style)
-            if data.slanted:
-                axes.tick_params(axis="x", labelrotation=30)
-                for label in axes.get_xticklabels():
-                    label.set(ha="right", rotation_mode="anchor")
+        for index, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=False)):
+            _draw_trends(axes, panel, style, upright=not data.rows)
+            if data.rows and index % columns:
+                axes.tick_params(labelleft=False)
         if data.legend:
             handles = [
                 Line2D([], [], color=style.colour(group), marker=style.marker(group), markersize=style.grown(4))
@@ -56,7 +57,8 @@ def trends_figure(data: TrendsData, style: Style, *, dots_alone: bool = False) -
     return figure
 
 
-def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
+def _draw_trends(axes: Axes, panel: TrendPanel, style: Style, *, upright: bool) -> None:
+    turn = 1 if upright else -1
     for at in panel.x_breaks:
         axes.axvline(at, color=shade(0.55), linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
     many = len(panel.trends) > 2 * len({trend.group for trend in panel.trends})
@@ -65,13 +67,12 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
         if trend.low is not None and trend.high is not None:
             axes.fill_between(trend.x, trend.low, trend.high, color=colour, alpha=0.18, linewidth=0)
         if len(trend.x):
-            axes.plot(
-                trend.x, trend.y, color=colour, linestyle=style.dash(trend.group), linewidth=0.9 if many else None
-            )
+            width = 0.9 if many else None
+            axes.plot(*(trend.x, trend.y)[::turn], color=colour, linestyle=style.dash(trend.group), linewidth=width)
         if len(trend.dots):
             is_crowd = len(trend.x) > 0 and len(trend.dots) > 1
             axes.plot(
-                *np.asarray(trend.dots).T,
+                *np.asarray(trend.dots).T[::turn],
                 style.marker(trend.group),
                 color=colour,
                 markersize=style.grown(2.8 if is_crowd else 4),
@@ -82,7 +83,12 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style) -> None:
                 clip_on=False,
             )
     axes.set_title(panel.title)
-    axes.set_xticks([at for at, _ in panel.x_ticks], [label for _, label in panel.x_ticks])
-    axes.set_xlim(*panel.x_range)
-    axes.set_xlabel(panel.x_label)
-    value_axis(axes, panel.scale, "y", panel.value_range)
+    places, labels = [at for at, _ in panel.x_ticks], [label for _, label in panel.x_ticks]
+    if upright:
+        axes.set_xticks(places, labels)
+        axes.set_xlim(*panel.x_range)
+        axes.set_xlabel(panel.x_label)
+    else:
+        axes.set_yticks(places, labels)
+        axes.set_ylim(*panel.x_range[::-1])
+    value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)

@@ -33,15 +33,24 @@ def trends_figure(data: TrendsData, style: Style) -> go.Figure:
         for at in panel.x_breaks:
             figure.add_vline(at, line={"color": "#888888", "width": 1, "dash": "dot"}, **place)
         for trend in panel.trends:
-            _add_trend(figure, trend, style, place)
+            _add_trend(figure, trend, style, place, upright=not data.rows)
         names = {
             "tickvals": [at for at, _ in panel.x_ticks],
             "ticktext": [label for _, label in panel.x_ticks],
             "range": list(panel.x_range),
             "title": {"text": panel.x_label},
         }
-        figure.update_xaxes(**names, **place)
-        figure.update_yaxes(**{**axis_of(panel.scale), "range": list(panel.value_range)}, **place)
+        values = {**axis_of(panel.scale), "range": list(panel.value_range)}
+        if data.rows:
+            names |= {
+                "range": list(panel.x_range[::-1]),
+                "showticklabels": index % columns == 0,
+                "automargin": True,
+                "zeroline": False,
+            }
+            figure.update_xaxes(**values, **place).update_yaxes(**names, **place)
+        else:
+            figure.update_xaxes(**names, **place).update_yaxes(**values, **place)
     for label, group in data.legend:
         figure.add_scatter(
             x=[None],
@@ -56,24 +65,27 @@ def trends_figure(data: TrendsData, style: Style) -> go.Figure:
     return finished(figure, data.notes, style, width=140 + 400 * columns, height=360 * rows + 60)
 
 
-def _add_trend(figure: go.Figure, trend: Trend, style: Style, place: dict[str, int]) -> None:
+def _add_trend(figure: go.Figure, trend: Trend, style: Style, place: dict[str, int], *, upright: bool) -> None:
+    turn = 1 if upright else -1
     colour = style.colour(trend.group)
     shared = {"showlegend": False, "legendgroup": str(trend.group), **place}
     if trend.low is not None and trend.high is not None:
         add_band(figure, trend.x, trend.low, trend.high, colour, **shared)
     if len(trend.x):
+        x, y = (trend.x, trend.y)[::turn]
         figure.add_scatter(
-            x=trend.x,
-            y=trend.y,
+            x=x,
+            y=y,
             mode="lines",
             hoverinfo="skip",
             line={"color": colour, "dash": DASHES[style.dash(trend.group)]},
             **shared,
         )
     if len(trend.dots):
+        x, y = trend.dots.T[::turn]
         figure.add_scatter(
-            x=trend.dots[:, 0],
-            y=trend.dots[:, 1],
+            x=x,
+            y=y,
             mode="markers",
             text=trend.texts,
             hoverinfo="text",

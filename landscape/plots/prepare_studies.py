@@ -4,7 +4,7 @@ Tables it reads (kind "studies"):
 
     values      run, cell, line, setting, seed, quantity, value; its attributes: axis, cells
     relations   measure, target, tau, low, high
-    histories   one table a run: epoch, loss, "validation ...", sharpness; its attributes: method, best_epoch
+    histories   one table a run: epoch, loss, "validation ...", sharpness; its attributes: method, best_epoch, kept_by
 """
 
 import math
@@ -27,6 +27,7 @@ FEW_EPOCHS = 6  # stand side by side, each with its number
 NARROW = 30  # letters that stand side by side under a narrow panel
 LEGEND = 105  # letters that stand side by side above a figure, keys included
 STUB = 0.2  # half the length of a mean that no line joins, in decades or places
+WATCHED = "NDCG@10"  # on validation by every run, whatever it keeps its weights by
 NOTHING: Floats = np.zeros((0, 2))
 
 
@@ -44,8 +45,8 @@ class _Axis:
 def prepare_study(store: Store, quantities: Sequence[str] = (), *, table_name: str = "values") -> TrendsData:
     """Quantities over the study's setting, a panel each: the mean over seeds, a band from lowest to highest, all runs.
 
-    Settings far apart lie on a log axis, with 0 beyond a break. A study without an axis shows its cells side by side.
-    Any table laid out as `values` will do.
+    Settings far apart lie on a log axis, with 0 beyond a break. A study without an axis shows its cells side by side,
+    in rows where their labels are long. Any table laid out as `values` will do.
     """
     table = store.table("studies", table_name)
     wanted = _quantities(table, quantities)
@@ -54,15 +55,17 @@ def prepare_study(store: Store, quantities: Sequence[str] = (), *, table_name: s
     has_axis = bool(table.attributes.get("axis")) and bool(np.isfinite(c["setting"]).all())
     cells = [str(cell) for cell in table.attributes["cells"]]
     axis = _setting_axis(table) if has_axis else _cell_axis([cell for cell in cells if cell in set(c["cell"])])
+    rows = not has_axis and sum(len(label) for _, label in axis.ticks) > (NARROW if len(wanted) > 2 else LONG_LABELS)
     lines = [str(line) for line in dict.fromkeys(c["line"].tolist())] if has_axis else [""]
     panels = []
     for quantity in wanted:
-        rows = np.flatnonzero(c["quantity"] == quantity)
+        of = np.flatnonzero(c["quantity"] == quantity)
         values = np.asarray(c["value"], dtype=np.float64)
-        scale = scale_of(_shown(quantity), values[rows], allow_log=quantity in measures)
+        scale = scale_of(_shown(quantity), values[of], allow_log=quantity in measures)
+        scale = _thinned(scale) if rows else scale
         trends = []
         for group, line in enumerate(lines):
-            own = rows[c["line"][rows] == line] if has_axis else rows
+            own = of[c["line"][of] == line] if has_axis else of
             places = _places(axis, c["setting"][own]) if has_axis else _cell_places(axis, c["cell"][own])
             trends += _trends(line, group, places, values[own], c["run"][own], scale, axis, joined=has_axis)
         panels.append(
@@ -73,16 +76,16 @@ def prepare_study(store: Store, quantities: Sequence[str] = (), *, table_name: s
         f"; line: mean over seeds; band: lowest to highest of {seeds} seeds" if has_axis else "; bar: mean over seeds"
     )
     notes = ["dots: runs" + (over if seeds > 1 else ", one seed")]
-    slanted = not has_axis and sum(len(label) for _, label in axis.ticks) > LONG_LABELS
     legend = tuple((line, group) for group, line in enumerate(lines)) if len(lines) > 1 else ()
     told = (*notes, *filter(None, [axis.note]), *_told(panels))
-    return TrendsData(tuple(panels), legend, _columns_of(legend), told, slanted)
+    return TrendsData(tuple(panels), legend, _columns_of(legend), told, rows)
 
 
-def prepare_training(store: Store, names: Sequence[str] = (), *, validation: str = "NDCG@10") -> TrendsData:
+def prepare_training(store: Store, names: Sequence[str] = (), *, validation: str | None = None) -> TrendsData:
     """Training curves: loss, validation and, with SAM, the step's sharpness, over epochs; one colour a method.
 
-    A dot marks the epoch whose weights were kept. All runs whose history the store holds, unless named.
+    A dot marks the epoch whose weights were kept. All runs whose history the store holds, unless named. The metric of
+    validation, unless named, is the one by which these runs kept their weights: NDCG@10 where they differ in it.
     """
     found = [store.table("histories", name) for name in names or store.names("histories")]
     found = found if names else baseline_first(store, found, lambda table: table.name)
@@ -91,10 +94,12 @@ def prepare_training(store: Store, names: Sequence[str] = (), *, validation: str
     return training_of(found, validation=validation)
 
 
-def training_of(tables: Sequence[Table], *, validation: str = "NDCG@10") -> TrendsData:
+def training_of(tables: Sequence[Table], *, validation: str | None = None) -> TrendsData:
     """The same from histories at hand, which may be still growing; those without an epoch are left out."""
     chosen = [table for table in tables if len(table.columns["epoch"])]
     methods = list(dict.fromkeys(str(table.attributes.get("method") or table.name) for table in chosen))
+    kept_by = {str(table.attributes.get("kept_by") or WATCHED) for table in chosen}
+    validation = validation or (kept_by.pop() if len(kept_by) == 1 else WATCHED)
     panels = []
     for column in ("loss", f"validation {validation}", "sharpness"):
         having = [table for table in chosen if column in table.columns]
@@ -173,7 +178,10 @@ def prepare_relation(store: Store, measures: Sequence[str] = (), *, target: str 
 def _trends(
     label: str, group: int, places: Floats, values: Floats, runs: Any, scale: Scale, axis: _Axis, *, joined: bool
 ) -> list[Trend]:
-    """Means and extremes at each place, over the finite values; a place beyond a break, or not joined, is a stub."""
+    """Means and extremes at each place, over the finite values; a place beyond a break, or not joined, is a stub.
+
+    A single run that no line joins needs none.
+    """
     at = np.unique(places)
     found = [values[(places == place) & np.isfinite(values)] for place in at]
     mean, low, high = (
@@ -184,6 +192,8 @@ def _trends(
     on_line = at > max(axis.breaks, default=-np.inf) if joined else np.zeros(len(at), dtype=np.bool_)
     trends = [Trend(label, group, at[on_line], mean[on_line], low[on_line], high[on_line], dots, texts)]
     for k in np.flatnonzero(~on_line):
+        if not joined and len(found[k]) < 2:
+            continue  # the dot is the mean
         ends, middle = at[k] + STUB * np.array([-1.0, 1.0]), np.repeat(mean[k], 2)
         bottom, top = (np.repeat(low[k], 2), np.repeat(high[k], 2)) if joined else (None, None)
         trends.append(Trend(label, group, ends, middle, bottom, top, NOTHING, ()))
@@ -250,13 +260,18 @@ def _tau(relations: Any, measure: str, target: str) -> str:
     return f"τ = {tau:+.2f}{interval}".replace("-", "−")
 
 
-def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
-    """The scale's ticks, thinned until their labels stand side by side in a narrow panel."""
+def _thinned(scale: Scale) -> Scale:
+    """The scale with as many ticks as have labels that stand side by side in a narrow panel."""
     fewer = scale
     for most in range(len(scale.ticks), 1, -1):
         fewer = scale.with_fewer_ticks(most)
         if sum(len(label) + 2 for label in fewer.tick_labels) <= NARROW:
             break
+    return fewer
+
+
+def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
+    fewer = _thinned(scale)
     return tuple(zip(fewer.ticks, fewer.tick_labels, strict=True))
 
 

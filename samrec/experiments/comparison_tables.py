@@ -115,9 +115,10 @@ def history_table(member: Member) -> Table:
             columns[key] = np.array([entry[key] for entry in entries], dtype=np.float64)
     for metric in entries[0]["validation"] if entries else ():
         columns[f"validation {metric}"] = np.array([e["validation"][metric] for e in entries], dtype=np.float64)
+    best = member.run.record.get("best") or {}
     about = {"method": member.method, "seed": member.seed, "stopped": member.stopped}
-    best = (member.run.record.get("best") or {}).get("epoch", -1)
-    return Table(member.name, columns, {**about, "best_epoch": best})
+    kept = {"best_epoch": best.get("epoch", -1), "kept_by": member.run.config.stop_metric}
+    return Table(member.name, columns, {**about, **kept})
 
 
 def _over_pairs(

@@ -108,7 +108,45 @@ def test_a_study_without_an_axis_shows_its_cells_side_by_side(tmp_path):
     assert [bar.y.tolist() for bar in bars] == [[1.5, 1.5], [11.5, 11.5]]
     assert [bar.x.mean() for bar in bars] == [0, 1]
     assert len(dots.dots) == 4
-    assert (data.legend, data.slanted) == ((), False)
+    assert (data.legend, data.rows) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("names", "quantities", "rows"),
+    [
+        (("a" * 20, "b" * 20), ("HR@10", "NDCG@10"), False),
+        (("a" * 20, "b" * 21), ("HR@10", "NDCG@10"), True),
+        (("a" * 20, "b" * 11), ("HR@10", "NDCG@10", "λ_max"), True),  # narrower panels
+    ],
+)
+def test_cells_whose_labels_do_not_fit_side_by_side_are_rows_from_the_top(names, quantities, rows, tmp_path):
+    with Store.write(tmp_path / "s.h5") as store:
+        add_values(store, [(name, np.nan) for name in names], axis=None)
+    data = prepared(tmp_path / "s.h5", "study", quantities)
+    assert data.rows is rows
+    first, second, *_ = matplotlib_figures.study(data, style=COARSE).axes
+    page = plotly_figures.study(data)
+    of_cells = "y" if rows else "x"
+    dots = next(line for line in first.lines if len(line.get_xdata()) == 4)
+    assert sorted(dots.get_xdata()) == ([1, 2, 11, 12] if rows else [0, 0, 1, 1])
+    assert [tick.get_text() for tick in getattr(first, f"get_{of_cells}ticklabels")()] == list(names)
+    assert tuple(getattr(page.layout, f"{of_cells}axis").ticktext) == names
+    if rows:
+        assert first.get_ylim()[0] > first.get_ylim()[1]  # the first cell on top
+        assert not any(tick.label1.get_visible() for tick in second.yaxis.get_major_ticks())
+        assert page.layout.yaxis.range[0] > page.layout.yaxis.range[1]
+        assert page.layout.yaxis2.showticklabels is False
+
+
+def test_a_cell_of_one_run_is_its_dot_alone(tmp_path):
+    with Store.write(tmp_path / "s.h5") as store:
+        add_values(store, [("a", np.nan), ("b", np.nan)], axis=None)
+        table = store.table("studies", "values")
+        one = table.columns["seed"] == 1
+        columns = {name: column[one] for name, column in table.columns.items()}
+        store.add_table("studies", Table("values", columns, table.attributes))
+    data = prepared(tmp_path / "s.h5", "study")
+    assert [(len(trend.x), len(trend.dots)) for trend in data.panels[0].trends] == [(0, 2)]
 
 
 def test_a_value_that_is_not_finite_leaves_its_dot_out_and_the_mean_to_the_others(tmp_path):
@@ -139,6 +177,17 @@ def test_training_curves_have_a_panel_each_and_a_dot_at_the_weights_kept(study):
 def test_epochs_are_numbered_in_whole_numbers(last, numbers):
     table = Table("a-1", {"epoch": np.arange(1, last + 1), "loss": np.arange(last, 0.0, -1)}, {})
     assert [label for _, label in training_of([table]).panels[0].x_ticks] == numbers.split()
+
+
+@pytest.mark.parametrize(
+    ("kept_by", "shown"), [(["HR@10", "HR@10"], "HR@10"), (["HR@10", "MRR"], "NDCG@10"), ([None, None], "NDCG@10")]
+)
+def test_validation_is_shown_by_the_metric_that_chose_the_weights(kept_by, shown):
+    numbers = {f"validation {name}": np.array([1.0, 2.0]) for name in ("HR@10", "MRR", "NDCG@10")}
+    columns = {"epoch": np.array([1, 2]), "loss": np.array([2.0, 1.0]), **numbers}
+    tables = [Table(f"a-{k}", columns, {} if name is None else {"kept_by": name}) for k, name in enumerate(kept_by)]
+    assert [panel.scale.label for panel in training_of(tables).panels] == ["loss", f"validation {shown}"]
+    assert training_of(tables, validation="MRR").panels[1].scale.label == "validation MRR"
 
 
 def test_a_training_of_one_epoch_so_far_is_a_dot():
