@@ -41,6 +41,7 @@ def offered(line):
         ("samrec pre", ["pretrain"]),
         ("samrec train --optimizer ad", ["adam", "adamw"]),
         ("samrec train --method ", ["sasrec", "cl4srec", "s3rec"]),
+        ("samrec sweep sam", ["sam", "sam-family"]),
         ("samrec data pre", ["prepare"]),
         ("samrec data prepare log.csv --time-c", ["--time-column"]),
     ],
@@ -53,6 +54,12 @@ def test_every_command_is_offered():
     from samrec.cli.commands import COMMANDS
 
     assert offered("samrec ") == list(COMMANDS)
+
+
+def test_every_named_study_is_offered():
+    from samrec.experiments.studies import described_studies
+
+    assert offered("samrec sweep ") == [*described_studies(), "grid"]
 
 
 def test_installing_writes_the_script_where_bash_reads_it(tmp_path):

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from samrec.experiments.study_folder import StudyFolder
     from samrec.experiments.sweep import Outcome
 
+# what a shell offers, said again because the studies themselves take torch to load
+NAMED = (
+    *("sam", "rho", "data-fraction", "dropout", "weight-decay", "l2", "regularisers", "loss", "sam-family", "methods"),
+    "grid",
+)
+
 
 def sweep(
-    study: Annotated[str | None, typer.Argument(help="A named study, or grid with --vary; --list tells them.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(help="A named study, or grid with --vary; --list tells them.", autocompletion=lambda: [*NAMED]),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder: a run folder a setting and seed.")] = None,
     data: Annotated[str | None, typer.Option(help="A data set's name, or a file in the S3-Rec text format.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1,2,3",
