@@ -137,6 +137,17 @@
     const [x, y] = [Number(a), Number(b)];
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
   };
+  const sort = (table) => {  // by the column whose head says so
+    const cell = table.querySelector("th[aria-sort$='scending']");
+    if (!cell) return;
+    const up = cell.getAttribute("aria-sort") === "ascending";
+    const value = (row) => row.cells[cell.cellIndex].dataset.value;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const order = compare(value(a), value(b));
+      return up || value(a) === "" || value(b) === "" ? order : -order;
+    });
+    table.tBodies[0].append(...rows);
+  };
   for (const head of document.querySelectorAll("th button")) {
     head.addEventListener("click", () => {
       const cell = head.parentElement;
@@ -144,12 +155,7 @@
       const up = cell.getAttribute("aria-sort") !== "ascending";
       for (const other of table.querySelectorAll("th")) other.setAttribute("aria-sort", "none");
       cell.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const value = (row) => row.cells[cell.cellIndex].dataset.value;
-      const rows = [...table.tBodies[0].rows].sort((a, b) => {
-        const order = compare(value(a), value(b));
-        return up || value(a) === "" || value(b) === "" ? order : -order;
-      });
-      table.tBodies[0].append(...rows);
+      sort(table);
     });
   }
 
@@ -178,7 +184,7 @@
     const bodies = page.querySelectorAll("tbody");
     document.querySelectorAll("tbody").forEach((body, index) => {
       body.replaceChildren(...document.importNode(bodies[index], true).rows);
-      for (const head of body.parentElement.querySelectorAll("th")) head.setAttribute("aria-sort", "none");
+      sort(body.parentElement);
     });
     const pack = JSON.parse(await unpack("figures", page));
     for (const [index, packed] of pack.figures.entries()) {

@@ -21,6 +21,7 @@ from tests.landscape_tests.reports import seeds_of_two_methods
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 HARMLESS = ("willReadFrequently",)  # advice to plotly's authors
+VALUES = "rows => rows.map(row => Number(row.cells[2].dataset.value))"  # of the table of eigenvalues
 EVIL = "<img src=x onerror=document.evil=1>"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium")
@@ -107,10 +108,9 @@ def test_turning_one_relief_turns_the_others(page: Any) -> None:
 def test_a_table_is_sorted_both_ways_by_numbers(page: Any) -> None:
     table = page.locator("table", has=page.locator("caption", has_text="Eigenvalues"))
     head = table.locator("th", has_text="value").nth(1)
-    column = "rows => rows.map(row => Number(row.cells[2].dataset.value))"
     for wanted in (False, True):
         head.locator("button").click()
-        values = table.locator("tbody tr").evaluate_all(column)
+        values = table.locator("tbody tr").evaluate_all(VALUES)
         assert values == sorted(values, reverse=wanted)
     assert head.get_attribute("aria-sort") == "descending"
 
@@ -158,10 +158,11 @@ def test_settings_and_fingerprints_are_printed_unfolded_and_folded_again(page: A
 
 
 def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
-    """A surface a quarter measured, turned, then finished: the picture gets its points and stays turned."""
+    """A surface a quarter measured, turned, then finished: it gets its points and stays turned, tables stay sorted."""
     path = tmp_path / "s.h5"
     with Store.write(path) as store:
         add_surface(store, "growing", bowl(2.0), share=0.25)
+        add_numbers(store, "growing")
     with make_server(store_source(path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = browser.new_page()
@@ -170,6 +171,13 @@ def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
         assert page.get_by_text("110 of 441 points measured").count() > 0
         relief = "document.querySelector('[data-kind=relief] .plot')"
         page.evaluate(f"Plotly.relayout({relief}, {{'scene.camera.eye': {{x: 2, y: 0.5, z: 1}}}})")
+        table = page.locator("table", has=page.locator("caption", has_text="Eigenvalues"))
+        head = table.locator("th", has_text="value").nth(1)
+        written = table.locator("tbody tr").evaluate_all(VALUES)
+        for _ in range(1 if written == sorted(written, reverse=True) else 2):  # an order other than it comes in
+            head.locator("button").click()
+        ordered = table.locator("tbody tr").evaluate_all(VALUES)
+        assert ordered != written
         with Store.write(path) as store:
             held = store.surface("growing-surface")
             rest = [index for index in range(held.status.size) if held.status.flat[index] == 0]
@@ -177,6 +185,7 @@ def test_a_live_page_sharpens_in_place(browser: Any, tmp_path: Path) -> None:
             store.write_points("growing-surface", rest, {"loss": bowl(2.0)(*points)})
         page.wait_for_function("!document.body.textContent.includes('points measured')", timeout=60_000)
         assert page.evaluate(f"{relief}.layout.scene.camera.eye") == {"x": 2, "y": 0.5, "z": 1}
+        assert table.locator("tbody tr").evaluate_all(VALUES) == ordered
         page.close()
         server.shutdown()
 
