@@ -1,10 +1,22 @@
 """Every number in the tables of the results comes from a study kept in `studies/`, and says so if it does not."""
 
+import re
+import shlex
+import shutil
+from pathlib import Path
+
 import pytest
+import typer
+from typer.testing import CliRunner
 from written_blocks import docs_module
 
+from samrec.cli.sweep import sweep
 from samrec.errors import RunError
+from samrec.experiments import pretrainings
 from samrec.experiments.pooled import pooled
+from samrec.experiments.study_folder import open_study
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 results = docs_module("result_tables")
 
@@ -30,6 +42,26 @@ Mean .0123 and 0.0456, at rho 5.
 def test_the_tables_of_a_kept_study_are_what_its_folder_gives(study):
     there = {path.name: path.read_text(encoding="utf-8") for path in (study / "tables").iterdir()}
     assert there == results.contents_of(study)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real data in {DATA}")
+@pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
+def test_the_command_of_the_page_is_that_of_the_kept_study(study, tmp_path, monkeypatch):
+    """Its settings, seeds and data, that is: a command of others is refused by the study's definition."""
+    page = results.DOCUMENTS[1].read_text(encoding="utf-8")
+    (command,) = set(re.findall(rf"^samrec sweep ([a-z].* --out) runs/{study.name}$", page, re.MULTILINE))
+    starts = [cell.config.pretrained for cell in open_study(study).study.cells if cell.config.pretrained]
+    known = pretrainings.Pretrainings({1.0: {1: starts[0]}} if starts else {})
+    monkeypatch.setattr(pretrainings, "read_pretrainings", lambda *_, **__: known)
+    shutil.copy(study / "study.json", tmp_path)
+    app = typer.Typer()
+    app.command()(sweep)
+    words = [*shlex.split(command), str(tmp_path), "--data-dir", str(DATA), "--tables-only", "--no-figures"]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.exception
+    with pytest.raises(RunError, match="another definition: learning_rate"):
+        CliRunner().invoke(app, [*words, "--base", "learning_rate=0.5"], catch_exceptions=False)
+    assert (tmp_path / "study.json").read_bytes() == (study / "study.json").read_bytes()
 
 
 @pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
