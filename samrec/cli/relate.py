@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from landscape.cli.running import LARGEST_SEED, emit
+from landscape.cli.running import DID_NOT_SETTLE, LARGEST_SEED, emit
 from samrec.cli.options import Json
 
 
@@ -24,7 +24,8 @@ def relate(
 
     Kendall's tau with its interval over all pairs of runs, and over those alone whose best epochs differ by at most a
     tenth, as longer training may order runs too. Runs of equal weights count once; those that were measured on another
-    loss or other users are named and left out. Records of samrec sweep --export will do.
+    loss or other users are named and left out. Records of samrec sweep --export will do. Exit code 3 if an eigenvalue
+    of a run that counts did not settle.
 
     Example: samrec relate studies/rho studies/sam-family --out studies/related
     """
@@ -38,6 +39,7 @@ def relate(
         "studies": found.studies,
         "runs": [one.name for one in found.runs],
         "left_out": found.left_out,
+        "unsettled": found.unsettled,
         "relations": list(table.rows()),
         "notes": section.notes,
         "files": files,
@@ -45,3 +47,5 @@ def relate(
     emit(as_json, payload, rich_tables([section]))
     if not as_json:
         print(f"folder   {out}")
+    if found.unsettled:
+        raise typer.Exit(DID_NOT_SETTLE)

@@ -123,6 +123,7 @@ def sweep(
     from samrec.experiments.measure import MeasureSettings
     from samrec.experiments.run_study import carry_out
     from samrec.experiments.study_folder import define
+    from samrec.experiments.study_record import begin_record
 
     settings = MeasureSettings(
         users=users, loss=loss, seed=seed, tolerance=tolerance, max_products=max_products, device=device
@@ -130,6 +131,8 @@ def sweep(
     command = command_line("samrec")
     with held(out):
         folder = define(out, wanted, numbers, fingerprint, extend=extend)
+        if export:
+            begin_record(folder, export)
         outcomes: list[Outcome] = []
         failures: dict[str, str] = {}
         if not tables_only:

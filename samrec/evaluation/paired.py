@@ -24,6 +24,7 @@ USERS_LEVEL = "users within this pair of checkpoints"
 SEEDS_LEVEL = "seeds"
 WELCH_LEVEL = "seeds, unpaired (Welch)"
 _EXACT_UP_TO = 20  # differences other than 0: 2^20 sign patterns take 8 MiB and a few milliseconds
+_DRAWS = 10_000  # sign patterns where they are too many to count
 _BLOCK = 1 << 22  # numbers drawn at once, 32 MiB
 
 
@@ -65,7 +66,7 @@ class PairedSeeds:
     low: float  # of Student's t interval; NaN for one seed
     high: float
     confidence: float
-    p_value: float  # exact two-sided sign-flip test over all 2^seeds patterns
+    p_value: float  # two-sided sign-flip test, exact up to 20 differences other than 0
     smallest_p: float  # no differences of this many seeds could give a smaller one
     seeds: int
     level: str = SEEDS_LEVEL
@@ -130,25 +131,23 @@ def paired_users(
 def paired_seeds(differences: Float[np.ndarray, " seeds"], *, confidence: float = 0.95) -> PairedSeeds:
     """Compare two methods by their differences b - a, one a seed.
 
-    Raises:
-        ConfigError: too many seeds for an exact test.
+    The p-value is exact up to 20 seeds and drawn beyond, see `sign_flip_p`.
     """
     values = _finite(differences)
     _check_level(confidence)
     seeds = len(values)
-    if seeds > _EXACT_UP_TO:
-        raise ConfigError(f"expected at most {_EXACT_UP_TO} seeds for an exact test, got {seeds}")
     mean = float(values.mean())
     half = float("nan")
     if seeds > 1:
         half = float(stdtrit(seeds - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(seeds))
+    p_value, is_exact = sign_flip_p(values)
     return PairedSeeds(
         mean=mean,
         low=mean - half,
         high=mean + half,
         confidence=confidence,
-        p_value=_exact_p(values),
-        smallest_p=2.0 ** (1 - seeds),
+        p_value=p_value,
+        smallest_p=2.0 ** (1 - seeds) if is_exact else 1 / (1 + _DRAWS),
         seeds=seeds,
     )
 
@@ -202,7 +201,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def sign_flip_p(differences: Float[np.ndarray, " users"], *, draws: int = 10_000, seed: int = 0) -> tuple[float, bool]:
+def sign_flip_p(differences: Float[np.ndarray, " users"], *, draws: int = _DRAWS, seed: int = 0) -> tuple[float, bool]:
     """The two-sided p-value of a mean this far from 0 if every sign were a fair coin, and whether it is exact.
 
     Exact up to 20 differences other than 0; beyond, (1 + at least as far) / (1 + draws), which is never 0.

@@ -78,7 +78,11 @@ def choice_section(table: Table) -> Section:
         f"Chosen: {about['chosen']}, the highest mean over seeds of the best {about['metric']} on validation among all "
         f"but the baseline, {about['baseline']}. Test scores of these two alone.",
         *(["The baseline is better than it on validation."] if about["baseline_is_better"] else []),
-        *([f"Not all seeds yet, and no part of the choice: {', '.join(out)}."] if (out := about["left_out"]) else []),
+        *(
+            [f"Without a score of every seed, and no part of the choice: {', '.join(out)}."]
+            if (out := about["left_out"])
+            else []
+        ),
     ]
     header = ("cell", "seeds", f"validation {about['metric']}", *(f"test {name}" for name in COMPARED))
     return Section(TITLE, header, rows, tuple(notes))

@@ -91,7 +91,7 @@ class Pooled:
             "two stop rules ended is two runs: fewer are independent than there are.",
             *found.notes,
             f"Curvature and sharpness: of the frozen {self.measured_on}, the same for every run; the gap: of full "
-            "cross-entropy over all items and all users.",
+            "cross-entropy over all items: training loss of the users trained on, test loss of all.",
             "The best epoch counts passes over the data, without S3-Rec's pre-training; ‖w‖ and the best epoch are no "
             "measures of sharpness: they are what one has to beat.",
             SCALE,
@@ -122,7 +122,8 @@ def pooled(folders: Sequence[Path], *, leave_out: Sequence[str] = ()) -> Pooled:
 
     Args:
         folders: of the studies, or of their records without weights.
-        leave_out: runs that shall not count, as STUDY/RUN, such as all but one of near copies.
+        leave_out: runs that shall not count, as STUDY/RUN, such as all but one of near copies; nor do those of other
+            studies whose kept weights are theirs.
 
     Raises:
         ConfigError: no study, one of them twice, fewer than two runs measured alike, or a run to leave out that is
@@ -144,20 +145,21 @@ def pooled(folders: Sequence[Path], *, leave_out: Sequence[str] = ()) -> Pooled:
     check_protocols(
         {f"{name}/{run.name}": run.evaluation for name, of in values.items() for run in of.runs if run.evaluation}
     )
-    if unknown := set(leave_out) - {f"{name}/{run.name}" for name, of in values.items() for run in of.runs}:
+    known = {f"{name}/{run.name}": run for name, of in values.items() for run in of.runs}
+    if unknown := set(leave_out) - set(known):
         raise ConfigError(f"expected runs to leave out as STUDY/RUN of {', '.join(names)}, got {min(unknown)}")
+    asked = {_weights(known[name]) for name in leave_out} - {""}
     runs: dict[str, PooledRun] = {}
     others: list[tuple[str, str, str]] = []
     for name, of in values.items():
         for run in of.runs:
-            if why := _why_not(of, run, asked=f"{name}/{run.name}" in leave_out):
+            if why := _why_not(of, run, asked=_weights(run) in asked or f"{name}/{run.name}" in leave_out):
                 if run.status != NOT_BEGUN:
-                    others.append((why, f"{name}/{run.name}", run.evaluation.weights if run.evaluation else ""))
+                    others.append((why, f"{name}/{run.name}", _weights(run)))
                 continue
-            assert run.evaluation is not None
             record = records[name][run.name]
             more = {NORM: record.checkpoint.norm, BEST_EPOCH: float(run.record["best"]["epoch"])}
-            runs.setdefault(run.evaluation.weights, PooledRun(name, run, {**run.values, **more}))
+            runs.setdefault(_weights(run), PooledRun(name, run, {**run.values, **more}))
     if len(runs) < 2:
         raise ConfigError(f"expected at least two runs measured alike in {', '.join(names)}, got {len(runs)}")
     left: dict[str, list[str]] = {}
@@ -196,6 +198,11 @@ def _most_measured(records: Mapping[str, Mapping[str, Measured]]) -> tuple[Any, 
     }
     (most, _), *_ = Counter(key for _, key in keys).most_common(1) or [((), 0)]
     return most
+
+
+def _weights(run: StudiedRun) -> str:
+    """The hash of its kept weights; empty where it was not evaluated."""
+    return run.evaluation.weights if run.evaluation else ""
 
 
 def _why_not(values: StudyValues, run: StudiedRun, *, asked: bool) -> str:

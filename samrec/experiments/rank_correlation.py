@@ -8,7 +8,8 @@ pairs: with counts c of every run and S_x, S_y the signs of all differences, a r
     c' (S_x * S_y) c / sqrt(c' |S_x| c * c' |S_y| c)
 
 so that all redraws are three matrix products. Runs of one setting with different seeds are redrawn like any others: the
-interval takes runs, not settings, as the units. Where only some pairs of runs may be held against each other, all sums
+interval takes runs, not settings, as the units. Runs in perfect order have no interval: no redraw can leave it, and
+one of no width would claim certainty. Where only some pairs of runs may be held against each other, all sums
 are over these.
 """
 
@@ -22,6 +23,7 @@ from samrec.errors import ConfigError
 
 FEWEST = 4  # runs: below, the interval would span all there is
 MOST_UNDEFINED = 0.05  # share of redraws without a tau; beyond, those with one are no fair sample
+ROUNDING = 1e-12  # of a tau of perfect order
 NOTHING = float("nan")
 
 
@@ -30,10 +32,10 @@ class RankCorrelation:
     """Kendall's tau-b of some runs. NaN where it is not defined: fewer than two runs, or no two that differ."""
 
     tau: float
-    low: float  # of the bootstrap interval; NaN for fewer than four runs, or where too many redraws have no tau
+    low: float  # of the bootstrap interval; NaN for fewer than four runs, perfect order, or too few redraws with a tau
     high: float
     confidence: float
-    p_value: float  # two-sided, of no association: exact without ties, else the normal approximation; over all pairs
+    p_value: float  # two-sided, of no association: exact for up to 33 runs without ties, else normal; of all pairs
     runs: int
     pairs: int  # of runs, held against each other
     draws: int  # redraws in which tau is defined
@@ -84,7 +86,7 @@ def rank_correlation(
             counts = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws)
             taus = redrawn_taus(x, y, counts, counted)
             taus = taus[np.isfinite(taus)]
-        if len(taus) and (comparable is None or len(taus) >= (1 - MOST_UNDEFINED) * draws):
+        if abs(tau) < 1 - ROUNDING and len(taus) and len(taus) >= (1 - MOST_UNDEFINED) * draws:
             low, high = map(float, np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2]))
     return RankCorrelation(tau, low, high, confidence, p_value, runs, pairs, len(taus))
 

@@ -94,7 +94,7 @@ def relations_section(table: Table) -> Section:
     ]
     notes = [
         "Kendall's tau-b over runs; 95 % bootstrap interval over redrawn runs, seeds of one cell counting as runs of "
-        "their own.",
+        "their own; none of fewer than 4 runs, of runs in perfect order, or where over 5 % of the redraws have no tau.",
         "generalisation gap = test loss − training loss. If sharper meant worse, tau would be below 0 with NDCG@10 and "
         "above 0 with the gap (for λmin, whose size is its depth, the other way round).",
         "Holm and BH adjust p over all measures held against the same target. An association, not a cause.",
@@ -102,8 +102,8 @@ def relations_section(table: Table) -> Section:
     if alike:
         header += [f"tau, {alike}", "95 % interval", "pairs"]
         notes.append(
-            f"tau, {alike}: over pairs that differ in it by at most {table.attributes['within']:.0%} of the larger; no "
-            "interval where more than one redraw in twenty has no such tau. Intervals are not adjusted."
+            f"tau, {alike}: over pairs that differ in it by at most {table.attributes['within']:.0%} of the larger. "
+            "Intervals are not adjusted."
         )
     return Section(TITLE, tuple(header), tuple(map(tuple, rows)), tuple(notes))
 

@@ -27,18 +27,28 @@ Kept = TypeVar("Kept")
 REPORTS = ("sharpness", "where")  # folders of what `landscape export` writes of the runs
 
 
+def begin_record(study: StudyFolder, to: Path) -> StudyFolder:
+    """A folder for the record of a study, with its definition, so that nothing stands in its way once runs are trained.
+
+    Raises:
+        RunError: the folder is the study's own, holds another study or a run, or cannot be written.
+    """
+    if to.resolve() == study.path.resolve():
+        raise RunError(f"expected another folder for the study's record than its own, got {to}")
+    with held(to):
+        return define(to, _placeless(study.study), study.seeds, study.data, extend=True)
+
+
 def export_study(study: StudyFolder, to: Path) -> list[str]:
     """Put the record of a study into a folder, or bring the one there up to date; returns the runs it was given.
 
     Runs that are there and not here stay, with what was measured of them; of absolute paths the last part is kept.
 
     Raises:
-        RunError: the folder is the study's own, holds another study, or cannot be written.
+        RunError: see `begin_record`; or a file cannot be written.
     """
-    if to.resolve() == study.path.resolve():
-        raise RunError(f"expected another folder for the study's record than its own, got {to}")
+    record = begin_record(study, to)
     with held(to):
-        record = define(to, _placeless(study.study), study.seeds, study.data, extend=True)
         given = [planned for planned in study.runs if done(study, planned) is not None]
         for planned in given:
             run = study.run(planned)

@@ -125,8 +125,9 @@ def budgets_table(values: StudyValues) -> Table:
 
     For each pair of runs of one seed: the budget is all that `against` spent until it stopped; of the other run, the
     best validation score (by the stopping metric; NDCG@10 where the two cells stop by different ones) counts among the
-    epochs that had ended within that budget. `against` counts with its best epoch. Means over seeds, and the t interval
-    of the paired differences. S3-Rec's pre-training counts in gradients and seconds, of every run that starts from it.
+    epochs that had ended within that budget. `against` counts with its best epoch. Means over the pairs that had
+    such an epoch, and the t interval of their differences; where none had, the mean of `against` alone. S3-Rec's
+    pre-training counts in gradients and seconds, of every run that starts from it.
     """
     stops_by = {cell.label: cell.config.stop_metric for cell in values.folder.study.cells}
     rows: list[dict[str, Any]] = []
@@ -149,7 +150,7 @@ def budgets_table(values: StudyValues) -> Table:
             differences = _floats([other - own for own, other, _ in within])
             interval = paired_seeds(differences) if len(differences) > 1 else None
             row["metric"] = metric
-            row["value_against"] = np.mean([own for own, *_ in found])
+            row["value_against"] = np.mean([own for own, *_ in within or found])
             row["value"] = np.mean([other for _, other, _ in within]) if within else np.nan
             row["difference"] = differences.mean() if within else np.nan
             row["low"], row["high"] = (interval.low, interval.high) if interval else (np.nan, np.nan)

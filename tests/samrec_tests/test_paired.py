@@ -134,6 +134,15 @@ def test_three_seeds_that_agree_reach_a_p_value_of_one_quarter_and_no_less():
     assert result.p_value == result.smallest_p == 0.25
 
 
+def test_more_seeds_than_patterns_can_be_counted_get_a_drawn_p_value():
+    differences = np.linspace(-0.5, 1.6, 21)
+    result = paired_seeds(differences)
+    assert (result.p_value, False) == sign_flip_p(differences)
+    assert result.smallest_p == 1 / 10_001
+    assert paired_seeds(np.full(21, 0.1)).p_value == result.smallest_p
+    assert result.low < result.mean < result.high
+
+
 def test_one_seed_has_no_interval():
     result = paired_seeds(np.array([0.1]))
     assert math.isnan(result.low)

@@ -53,6 +53,12 @@ def test_a_run_that_studies_share_counts_once_under_the_first(folders):
     assert found.left_out == {}
 
 
+def test_a_run_to_leave_out_is_left_out_of_every_study_that_has_it(folders):
+    found = pooled(folders, leave_out=["first/sasrec-seed-1"])
+    assert found.left_out == {"as asked": ("first/sasrec-seed-1", "second/sasrec-seed-1")}
+    assert not [run.name for run in found.runs if run.name.endswith("/sasrec-seed-1")]
+
+
 def test_measures_are_those_of_the_studies_and_what_they_have_to_beat(folders):
     found = pooled(folders)
     assert {"λmax", "SAM ρ 0.1", "average case σ 0.01", "λmax × ‖w‖²"} <= set(found.measures)
@@ -212,3 +218,17 @@ def test_the_command_prints_the_table_or_json_alone(folders, tmp_path, samrec):
     assert (code, out) == (2, "")
     assert err.startswith("error: expected a study in ")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_eigenvalue_that_did_not_settle_is_named_and_leaves_with_three(folders, tmp_path, samrec):
+    shutil.copytree(folders[0], tmp_path / "first")
+    kept = read_measured(tmp_path / "first" / "measured.jsonl")
+    pairs = kept["sasrec-seed-2"].eigenpairs
+    moving = replace(pairs, converged=np.zeros_like(pairs.converged))
+    write_measured(
+        tmp_path / "first" / "measured.jsonl",
+        {**kept, "sasrec-seed-2": replace(kept["sasrec-seed-2"], eigenpairs=moving)},
+    )
+    code, out, _ = samrec("relate", "first", "--out", "related", "--no-figures", "--json")
+    assert (code, json.loads(out)["unsettled"]) == (3, ["first/sasrec-seed-2 λmax", "first/sasrec-seed-2 λmin"])
+    assert (tmp_path / "related" / "tables" / "relations.csv").is_file()

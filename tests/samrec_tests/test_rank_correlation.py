@@ -46,11 +46,21 @@ def test_the_interval_is_of_the_redraws_and_the_same_every_time():
     assert found.draws == 400
 
 
-def test_perfect_order_is_one_and_its_p_value_is_exact():
+def test_perfect_order_is_one_without_an_interval_and_its_p_value_is_exact():
     found = rank_correlation(np.arange(5.0), np.arange(5.0) ** 3)
-    assert (found.tau, found.low, found.high) == pytest.approx((1, 1, 1))
+    assert found.tau == pytest.approx(1)
+    assert math.isnan(found.low)  # all redraws are 1 too: an interval of no width would claim certainty
+    assert math.isnan(found.high)
     assert found.p_value == pytest.approx(2 / math.factorial(5))
     assert rank_correlation(np.arange(5.0), -np.arange(5.0)).tau == pytest.approx(-1)
+
+
+def test_where_many_redraws_have_no_tau_there_is_no_interval():
+    nearly_constant = np.array([0.0] * 9 + [1.0])  # a third of the redraws has the zeros alone
+    found = rank_correlation(nearly_constant, np.arange(10.0), draws=1000)
+    assert found.tau == pytest.approx(kendalltau(nearly_constant, np.arange(10.0)).statistic)
+    assert found.draws < 800
+    assert math.isnan(found.low)
 
 
 def test_runs_without_a_number_are_left_out():

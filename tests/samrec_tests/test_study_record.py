@@ -138,6 +138,17 @@ def test_every_sharpness_measure_is_a_row_with_its_change_over_seeds(exported, t
     assert sharpness_sections(study) == []
 
 
+def test_what_stands_in_the_way_of_a_record_is_found_before_anything_is_trained(tmp_path, samrec):
+    small_studies.data_file(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "run.json").write_text("{}")
+    for place, why in (("taken", "that of a run"), ("study", "another folder")):
+        code, out, err = samrec(*arguments("--export", place, epochs=1))
+        assert (code, out) == (2, "")
+        assert why in err
+        assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
+
+
 def test_what_a_record_lacks_is_trained_and_measured_alone(exported, tmp_path, samrec):
     _, kept = exported
     shutil.copytree(kept, tmp_path / "study")

@@ -154,6 +154,18 @@ def test_budgets_are_the_best_epoch_within_what_the_other_run_spent(study, table
     assert gradients["reached"] == 2
 
 
+def test_a_pair_without_an_epoch_in_the_budget_is_part_of_neither_mean(study, tmp_path):
+    shutil.copytree(study.path, tmp_path / "study")
+    slow = tmp_path / "study" / "samrec-rho-0.05-seed-2" / "history.jsonl"
+    entries = [json.loads(line) for line in slow.read_text().splitlines()]
+    slow.write_text("".join(json.dumps({**entry, "gradients": entry["gradients"] + 100}) + "\n" for entry in entries))
+    rows = rows_of(study_tables(read_values(open_study(tmp_path / "study")))["budgets"])
+    row = next(row for row in rows if (row["cell"], row["budget"]) == ("SAMRec (rho 0.05)", "gradients"))
+    first = max(entry["validation"]["NDCG@20"] for entry in Run(study.path / "sasrec-seed-1").history())
+    assert (row["pairs"], row["reached"], row["value_against"]) == (2, 1, pytest.approx(first))
+    assert row["difference"] == pytest.approx(row["value"] - row["value_against"])
+
+
 def test_cells_that_stop_by_different_metrics_are_compared_by_one_that_both_have(tmp_path):
     base = small_runs.config(data=str(small_studies.data_file(tmp_path)), epochs=2)
     with held(tmp_path / "study"):
@@ -195,7 +207,7 @@ def test_validation_alone_chooses_and_test_is_told_of_the_chosen_and_the_baselin
     shutil.rmtree(moved.path / f"{slug}-seed-2")
     left = study_tables(read_values(moved))["choice"]
     assert left.attributes["chosen"] == other
-    assert f"Not all seeds yet, and no part of the choice: {chosen}." in choice_section(left).notes
+    assert f"Without a score of every seed, and no part of the choice: {chosen}." in choice_section(left).notes
 
 
 def test_between_two_cells_there_is_nothing_to_choose(tmp_path):
