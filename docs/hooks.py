@@ -48,6 +48,11 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Pictures lie beside README.md, where a reader of the repository finds them; on the site beside the pages."""
+    return markdown.replace("../figures/", "figures/")
+
+
 def names_page() -> str:
     """A table a package: the name, and the first line of what it says of itself."""
     parts = [NAMES]

@@ -25,7 +25,7 @@ class StageConfig(BaseModel):
     layers: int = Field(default=2, ge=1)
     max_length: int = Field(default=50, ge=1)
     data_fraction: float = Field(default=1.0, gt=0, le=1)  # share of the training sequences; all users are evaluated
-    dropout: float = Field(default=0.5, ge=0, lt=1 - 2**-17)  # masks know multiples of 2**-16
+    dropout: float = Field(default=0.5, ge=0, le=0.9999)  # masks know multiples of 2**-16
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     momentum: float = Field(default=0.0, ge=0, lt=1)  # of sgd

@@ -1,5 +1,6 @@
 """What `landscape trace` and `landscape density` share: going on with what a store holds, costs, text of a number."""
 
+import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -93,5 +94,5 @@ def say_product_errors(records: Iterable[Any]) -> None:
 
 
 def with_error(value: float, error: float) -> str:
-    """A value and its standard error."""
-    return f"{value:.5g} ± {error:.2g}"
+    """A value and its standard error, which one probe has not."""
+    return f"{value:.5g}, of one probe: no error" if math.isnan(error) else f"{value:.5g} ± {error:.2g}"

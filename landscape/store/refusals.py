@@ -224,7 +224,7 @@ def _check_objective(
 def _refuse(path: Path, what: str, name: str, part: str, held: Any, came: Any) -> NoReturn:
     raise StoreMismatch(
         f"{path} holds {what} {name!r} of another {part}: expected {held}, got {came}; "
-        "take another name or another store"
+        "take another name or another store, or --replace it"
     )
 
 

@@ -68,6 +68,8 @@ def recommend(
         emit(json, payload, f"{payload['rows']:,} recommendations for {payload['users']:,} users -> {out}")
         return
     rows = _rows(found, items)
+    if users is None:  # a history alone is nobody's
+        rows = [{**row, "user": None} for row in rows]
     emit(json, {**payload, "recommendations": rows}, "\n".join(_told(row, alone=users is None) for row in rows))
 
 

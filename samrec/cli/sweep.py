@@ -234,6 +234,9 @@ def _show(
     }
     emit(as_json, payload, rich_tables(sections))
     if not as_json:
+        if outcomes:
+            ready = len(outcomes) - len(payload["trained"])
+            print(f"trained  {len(outcomes) - ready} of {len(folder.runs)} runs; {ready} had ended before")
         print(f"tables   {folder.path / 'tables'}\nstore    {folder.store}")
         if drawn:
             print(f"figures  {folder.path / 'figures'}")
