@@ -129,6 +129,11 @@ class Marks:
     member: int  # of the group: decides the marker
     printed: tuple[str, ...] = ()  # what stands beside each mark in the figure; empty where nothing does
 
+    def cut(self, scale: Scale) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which bars (marks,) go on below the scale's end, and which above it."""
+        below = (self.low <= scale.low) & (scale.clipped_below > 0)
+        return below, (self.high >= scale.high) & (scale.clipped_above > 0)
+
 
 @dataclass(frozen=True, slots=True)
 class MarksPanel:

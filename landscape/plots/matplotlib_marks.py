@@ -9,6 +9,7 @@ from landscape.plots.figure_data import MarksPanel
 from landscape.plots.matplotlib_paper import shade, value_axis
 from landscape.plots.style import Style
 
+HEADS = {True: "v^", False: "<>"}  # of bars that go on beyond the axis
 LETTERS = 26  # of a title on a line above a third of a page
 
 
@@ -39,6 +40,10 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
             markersize=style.grown(4),
             zorder=5,
         )
+        for cut, ends, head in zip(marks.cut(panel.scale), (marks.low, marks.high), HEADS[upright], strict=True):
+            x, y = (marks.position, ends) if upright else (ends, marks.position)
+            if cut.any():  # a layout has no place for nothing that is not clipped
+                axes.plot(x[cut], y[cut], head, color=colour, markersize=style.grown(4), clip_on=False)
     if panel.title:
         axes.set_title("\n".join(wrap(panel.title, LETTERS)))
     places, labels = [place for place, _ in panel.categories], [label for _, label in panel.categories]

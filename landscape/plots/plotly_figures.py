@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import CurveData, MarksData, Panel, SurfacesData
-from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, axis_of, finished, grid_of, save
+from landscape.plots.plotly_page import DASHES, SYMBOLS, add_band, add_heads, axis_of, finished, grid_of, save
 from landscape.plots.plotly_places import add_line_places, add_places, add_relief_places
 from landscape.plots.plotly_rows import change, sharpness_table
 from landscape.plots.plotly_spectra import density, mass, subsets, trace
@@ -232,6 +232,7 @@ def _marks_figure(data: MarksData, style: Style, *, upright: bool) -> go.Figure:
                 },
                 **place,
             )
+            add_heads(figure, marks, panel.scale, style, upright=upright, **place)
         names = {
             "tickvals": [at for at, _ in panel.categories],
             "ticktext": [label for _, label in panel.categories],

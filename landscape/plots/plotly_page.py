@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from landscape.errors import InvalidArgument
+from landscape.plots.figure_data import Marks
 from landscape.plots.saving import written_aside
 from landscape.plots.scale import Scale
 from landscape.plots.style import Style
@@ -35,6 +36,18 @@ def save(figure: go.Figure, path: str | Path) -> Path:
         raise InvalidArgument(f"expected a file name ending in .html, got {target.name!r}")
     page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="landscape", config={"displaylogo": False})
     return written_aside(target, page.encode())
+
+
+def add_heads(figure: go.Figure, marks: Marks, scale: Scale, style: Style, *, upright: bool, **place: Any) -> None:
+    """Arrow heads on bars that go on beyond the axis; `place` is said to plotly of them."""
+    symbols = ("triangle-down", "triangle-up") if upright else ("triangle-left", "triangle-right")
+    for cut, ends, symbol in zip(marks.cut(scale), (marks.low, marks.high), symbols, strict=True):
+        if cut.any():
+            x, y = (marks.position, ends) if upright else (ends, marks.position)
+            look = {"color": style.colour(marks.group), "size": 8, "symbol": symbol}
+            figure.add_scatter(
+                x=x[cut], y=y[cut], mode="markers", marker=look, hoverinfo="skip", showlegend=False, **place
+            )
 
 
 def axis_of(scale: Scale) -> dict[str, Any]:

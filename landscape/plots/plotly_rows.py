@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from landscape.plots.figure_data import RowsData
-from landscape.plots.plotly_page import SYMBOLS, axis_of, finished
+from landscape.plots.plotly_page import SYMBOLS, add_heads, axis_of, finished
 from landscape.plots.style import PAPER, Style
 
 ROW, AXIS, HEADING = 24, 70, 40  # pixels of a row, of what a panel has beside its rows, and above all
@@ -59,6 +59,8 @@ def _rows_figure(data: RowsData, style: Style) -> go.Figure:
                     xaxis=f"x{number}",
                     yaxis=f"y{number}",
                 )
+                axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+                add_heads(figure, marks, panel.scale, style, upright=False, **axes)
             for at, text in panel.beside:
                 figure.add_annotation(
                     text=text, x=right, xref="paper", y=at, yref=f"y{number}", xanchor="left", showarrow=False

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.plots.figure_data import MarksData, TrendsData
-from landscape.plots.plotly_page import SYMBOLS, axis_of, finished, grid_of
+from landscape.plots.plotly_page import SYMBOLS, add_heads, axis_of, finished, grid_of
 from landscape.plots.plotly_studies import trends_figure
 from landscape.plots.style import PAPER, Style
 
@@ -63,6 +63,7 @@ def _rows_figure(data: MarksData, style: Style) -> go.Figure:
                 },
                 **place,
             )
+            add_heads(figure, marks, panel.scale, style, upright=False, **place)
         figure.update_xaxes(**{**axis_of(panel.scale), "range": list(panel.value_range)}, **place)
         figure.update_yaxes(
             tickvals=[at for at, _ in panel.categories],

@@ -58,7 +58,7 @@ def prepare_change(store: Store, names: Sequence[str] = (), *, baseline: str | N
         notes.append("hollow: the interval holds zero, or there is none")
     beyond = sum(panel.scale.clipped_above + panel.scale.clipped_below for _, panels in columns for panel in panels)
     if beyond:
-        notes.append(f"ends of intervals beyond the axis: {beyond}")
+        notes.append(f"arrows: {beyond} ends of intervals lie beyond the axis")
     return RowsData(tuple(columns), tuple(chosen), tuple(notes))
 
 

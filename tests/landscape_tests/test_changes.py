@@ -19,6 +19,7 @@ from landscape.records import Checkpoint, SharpnessMeasure, SharpnessReport
 from landscape.store import Store
 
 CLEAR = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 0.58, 0.72]}
+NARROW = ("average_case", "m_sharpness", "keskar", "lpf", "pac_bayes", "trace", "frobenius", "worst_case")
 OPEN = {"plain": [1.0, 1.1, 1.2], "sam": [0.5, 1.6, 1.3]}
 
 
@@ -155,3 +156,19 @@ def test_the_command_draws_it(path, tmp_path):
     told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
     assert told["notes"][0].startswith("change from sam to plain")
     assert out.read_bytes().startswith(b"%PDF")
+
+
+def test_an_interval_beyond_the_axis_ends_in_an_arrow(tmp_path):
+    wide = {"plain": [1.0, 1.1, 1.2], "sam": [0.1, 9.0, 0.3]}
+    path = seeds_of_two_methods(tmp_path / "s.h5", {"sam": wide} | dict.fromkeys(NARROW, CLEAR))
+    with Store.read(path) as store:
+        data = prepare_change(store)
+    (panel,) = data.columns[0][1]
+    (marks,) = panel.marks
+    below, above = marks.cut(panel.scale)
+    assert (below.tolist(), above.tolist()) == ([True] + [False] * len(NARROW),) * 2
+    assert data.notes[-1] == "arrows: 2 ends of intervals lie beyond the axis"
+    heads = [line for line in matplotlib_figures.change(data).axes[0].lines if line.get_marker() in "<>"]
+    assert [line.get_xdata().tolist() for line in heads] == [[panel.scale.low], [panel.scale.high]]
+    drawn = {trace.marker.symbol: trace.x for trace in plotly_figures.change(data).data if trace.hoverinfo == "skip"}
+    assert drawn == {"triangle-left": (panel.scale.low,), "triangle-right": (panel.scale.high,)}
