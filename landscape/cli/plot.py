@@ -57,6 +57,12 @@ def plot(
     band: Annotated[
         str, typer.Option(**one_of("range", "sd"), help="Of lines of several seeds: smallest to largest, or mean ± sd.")
     ] = "range",
+    scale: Annotated[
+        str,
+        typer.Option(
+            **one_of("auto", "linear", "log"), help="Of surfaces: log where values lie far apart, or as said."
+        ),
+    ] = "auto",
     by_group: Annotated[
         bool, typer.Option("--by-group", help="Of curves: runs of one group, such as a method's seeds, as one band.")
     ] = False,
@@ -83,7 +89,7 @@ def plot(
         drawn = kind or _fitting(opened, names)
         if drawn in (Kind.CURVE, Kind.CONTOUR, Kind.RELIEF):
             more: dict[str, Any] = {"band": band, "by_group": by_group} if drawn is Kind.CURVE else {}
-            data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value, **more)
+            data = getattr(prepare, f"prepare_{drawn}")(opened, names, value=value, scale=scale, **more)
         elif drawn is Kind.SCORES:
             tables = [name for name in names if name in opened.names("comparisons")]
             if len(tables) > 1:

@@ -90,14 +90,16 @@ def contour(data: SurfacesData, *, style: Style = PAPER) -> Figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(data.panels) :]:
             axes.remove()
-        for index, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=False)):
+        ends = {(*panel.alpha[[0, -1]], *panel.beta[[0, -1]]) for panel in data.panels}
+        for axes, panel in zip(grid.flat, data.panels, strict=False):
             _draw_contour(axes, panel, data, style, style.title(panel.title, side + 0.3))
             axes.set_xlabel(data.x_label)
-            if index % columns == 0:
-                axes.set_ylabel(data.y_label)
-            axes.label_outer(remove_inner_ticks=False)
+            axes.set_ylabel(data.y_label)
+            if len(ends) == 1:  # axes that panels share are numbered once
+                axes.label_outer(remove_inner_ticks=False)
         beside = {"ax": list(grid.flat[: len(data.panels)]), "pad": 0.02, "aspect": 20 * rows}
         _colour_bar(figure, data.scale, style, _bands(data.scale), **beside)
+        figure.draw_without_rendering()  # a bar beside square panels: the layout settles in its second pass
     return figure
 
 

@@ -80,14 +80,20 @@ UNITS = {
 
 
 def prepare_curve(
-    store: Store, names: Sequence[str] = (), *, value: str = "loss", band: str = "range", by_group: bool = False
+    store: Store,
+    names: Sequence[str] = (),
+    *,
+    value: str = "loss",
+    scale: str = "auto",
+    band: str = "range",
+    by_group: bool = False,
 ) -> CurveData:
     """Lines over alpha, several checkpoints in one panel. A surface in 2D is cut where beta is nearest to 0.
 
     The band is 1.96 standard errors of the difference from the centre, paired over units, where it was measured. Lines
     of several seeds that belong together are drawn as their mean; `band` is then "range", from the smallest to the
     largest, or "sd", a standard deviation to either side. `by_group` takes runs of one group together, such as those
-    of one method from several seeds.
+    of one method from several seeds. `scale` is "auto", "linear" or "log".
     """
     surfaces = _surfaces(store, names, value, dimensions=(1, 2))
     groups = {surface.checkpoint: group_of(store, surface.checkpoint) for surface in surfaces}
@@ -95,43 +101,49 @@ def prepare_curve(
     cuts = [_cut(family[0], value) if len(family) == 1 else _band(family, value, band) for family in kin]
     labels = [groups[family[0].checkpoint] for family in kin] if by_group else _labels(kin)
     notes = _notes(kin)
-    scale = scale_of(_named(value), *[side for cut in cuts for side in cut[1:4] if side is not None])
+    axis = scale_of(_named(value), *[side for cut in cuts for side in cut[1:4] if side is not None], asked=scale)
     lines = []
     for family, label, (x, values, lowest, highest, beta) in zip(kin, labels, cuts, strict=True):
         surface = family[0]
         if beta is not None:
             notes.append(f"{label}: cut at beta = {short(beta)}")
-        low, high = (None if side is None else scale.drawn(side) for side in (lowest, highest))
+        low, high = (None if side is None else axis.drawn(side) for side in (lowest, highest))
         holes = x[~np.isfinite(values)]
         if len(holes):
             notes.append(f"{label}: {len(holes)} of {len(x)} points not finite (×)")
         if len(x) < len(surface.alpha):
             notes.append(f"{label}: {len(x)} of {len(surface.alpha)} points measured so far")
         notes += _interpolated(surface, label, value)
-        barrier, told = barrier_on(surface, scale, value) or (None, "")
+        barrier, told = barrier_on(surface, axis, value) or (None, "")
         notes += [told] if told else []
-        spots = spots_on(surface, scale, value)
-        lines.append(Line(label, x, scale.drawn(values), low, high, values, holes, spots, barrier))
+        spots = spots_on(surface, axis, value)
+        lines.append(Line(label, x, axis.drawn(values), low, high, values, holes, spots, barrier))
     if any(line.low is not None and len(family) == 1 for line, family in zip(lines, kin, strict=True)):
         notes.append("bands: 95 % intervals of the difference from the centre, paired over units")
     notes += dict.fromkeys(band_note(family, band) for family in kin if len(family) > 1)
     has_centre = any(surface.alpha[0] <= 0 <= surface.alpha[-1] for surface in surfaces)
-    return CurveData("alpha", scale, tuple(lines), has_centre, (*notes, *scale.notes))
+    return CurveData("alpha", axis, tuple(lines), has_centre, (*notes, *axis.notes))
 
 
-def prepare_contour(store: Store, names: Sequence[str] = (), *, value: str = "loss") -> SurfacesData:
-    """Panels for filled contours, all on one colour scale."""
-    return _prepare_surfaces(store, names, value, dots=" (dots)", cross=" (×)")
+def prepare_contour(
+    store: Store, names: Sequence[str] = (), *, value: str = "loss", scale: str = "auto"
+) -> SurfacesData:
+    """Panels for filled contours, all on one colour scale: "auto", "linear" or "log"."""
+    return _prepare_surfaces(store, names, value, scale, dots=" (dots)", cross=" (×)")
 
 
-def prepare_relief(store: Store, names: Sequence[str] = (), *, value: str = "loss") -> SurfacesData:
+def prepare_relief(
+    store: Store, names: Sequence[str] = (), *, value: str = "loss", scale: str = "auto"
+) -> SurfacesData:
     """Panels for 3D reliefs, all on one height and colour scale: as for contours, but for the notes."""
-    return _prepare_surfaces(store, names, value, dots="", cross=": a gap")
+    return _prepare_surfaces(store, names, value, scale, dots="", cross=": a gap")
 
 
-def _prepare_surfaces(store: Store, names: Sequence[str], value: str, *, dots: str, cross: str) -> SurfacesData:
+def _prepare_surfaces(
+    store: Store, names: Sequence[str], value: str, asked: str, *, dots: str, cross: str
+) -> SurfacesData:
     surfaces = _surfaces(store, names, value, dimensions=(2,))
-    scale = scale_of(_named(value), *[_measured(surface, value) for surface in surfaces])
+    scale = scale_of(_named(value), *[_measured(surface, value) for surface in surfaces], asked=asked)
     alone = [[surface] for surface in surfaces]
     notes = _notes(alone, store)
     panels = []

@@ -13,6 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from landscape.errors import InvalidArgument
+
+ASKED = ("auto", "linear", "log")
 LOG_FROM_RATIO = 15.0  # positive values spread over more than this are drawn on a log scale
 LOG_DECADES = 3.0  # a log scale ends this many decades from the median, on either side
 LINEAR_BULK = 10.0  # a linear scale ends where the range is more than this many times that of nine tenths of the values
@@ -62,8 +65,15 @@ class Scale:
         return tuple(notes)
 
 
-def scale_of(name: str, *values: ArrayLike, allow_log: bool = True) -> Scale:
-    """The scale that shows all of these values: linear, or log where they are positive and far apart."""
+def scale_of(name: str, *values: ArrayLike, allow_log: bool = True, asked: str = "auto") -> Scale:
+    """The scale that shows all of these values: linear, or log where they are positive and far apart.
+
+    Raises:
+        InvalidArgument: `asked` is neither "auto", "linear" nor "log", or "log" for values that are not all above 0 or
+            hardly differ.
+    """
+    if asked not in ASKED:
+        raise InvalidArgument(f"expected a scale out of {', '.join(ASKED)}, got {asked!r}")
     finite = np.concatenate([np.asarray(array, dtype=np.float64).reshape(-1) for array in values] or [np.zeros(0)])
     finite = finite[np.isfinite(finite)]
     if not len(finite):
@@ -72,7 +82,12 @@ def scale_of(name: str, *values: ArrayLike, allow_log: bool = True) -> Scale:
     size = max(abs(low), abs(high))
     if high / 2 - low / 2 <= ROUNDING / 2 * size or size < 1e-300:
         return _constant(name, float(np.median(finite)))
-    if allow_log and low > 0 and high / low > LOG_FROM_RATIO:
+    if asked == "log" and (low <= 0 or high < 2 * low):
+        raise InvalidArgument(
+            f"expected values above 0, the highest at least twice the lowest, for a log scale of {name}, "
+            f"got {short(low)} to {short(high)}"
+        )
+    if asked == "log" or (asked == "auto" and allow_log and low > 0 and high / low > LOG_FROM_RATIO):
         return _log(name, finite)
     return _linear(name, finite)
 

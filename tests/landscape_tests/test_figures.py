@@ -97,6 +97,28 @@ def test_panels_share_one_colour_bar_with_the_values_name(study):
     assert [axes.get_title().strip() for axes in figure.axes[:2]] == ["flat", "sharp"]
 
 
+@pytest.mark.parametrize(("end", "numbered"), [(1.0, False), (2.0, True)])
+def test_planes_of_other_axes_have_their_own_numbers(tmp_path, end, numbered):
+    with Store.write(tmp_path / "s.h5") as store:
+        add_surface(store, "a", bowl(2.0), alpha=Axis(-1, 1, 9), beta=Axis(-1, 1, 9))
+        add_surface(store, "b", bowl(2.0), alpha=Axis(-1, 1, 9), beta=Axis(-1, end, 9))
+        figure = matplotlib_figures.contour(prepare.prepare_contour(store), style=COARSE)
+    figure.draw_without_rendering()
+    beside = figure.axes[1].yaxis
+    assert any(tick.label1.get_visible() for tick in beside.get_major_ticks()) is numbered
+    assert bool(beside.get_label().get_text()) is numbered
+
+
+def test_titles_of_a_contour_lie_inside_the_figure(tmp_path):
+    with Store.write(tmp_path / "s.h5") as store:
+        add_surface(store, "a name", bowl(2.0))
+        for scale in ("linear", "log"):
+            figure = matplotlib_figures.contour(prepare.prepare_contour(store, scale=scale))
+            figure.draw_without_rendering()
+            top = figure.axes[0].title.get_window_extent(figure.canvas.get_renderer()).y1
+            assert top < figure.bbox.y1
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_no_name_of_the_legend_is_cut_off(columns, style, tmp_path):

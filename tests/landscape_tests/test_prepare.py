@@ -252,6 +252,23 @@ def test_a_log_scale_has_bands_enough_to_see_a_shape(low, high):
     assert len(scale.ticks) >= 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "high", "kind"), [("log", 0.5, "log"), ("linear", 50, "linear"), ("auto", 50, "log")]
+)
+def test_a_scale_is_what_was_asked_for(asked, high, kind):
+    scale = scale_of("loss", np.linspace(0.2, high, 50), asked=asked)
+    assert (scale.kind, scale.clipped_above) == (kind, 0)
+    assert scale.drawn(0.2) == pytest.approx(np.log2(0.2) if kind == "log" else 0.2)
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0], [-1.0, 2.0], [1.0, 1.9]])
+def test_a_log_scale_of_what_has_none_is_refused(values):
+    with pytest.raises(InvalidArgument, match="expected values above 0, the highest at least twice the lowest"):
+        scale_of("loss", values, asked="log")
+    with pytest.raises(InvalidArgument, match="expected a scale out of auto, linear, log, got 'cubic'"):
+        scale_of("loss", values, asked="cubic")
+
+
 def test_values_beyond_the_scale_are_counted_and_drawn_at_its_end():
     scale = scale_of("loss", [1.0, 1.5, 2.0, 2.5, 1e12])
     assert scale.clipped_above == 1
