@@ -29,7 +29,7 @@ from samrec.data.interactions import Interactions
 from samrec.data.split import Sequences, training_sequences
 from samrec.errors import ConfigError, SamrecError
 from samrec.experiments.measured_loss import COMMON_LOSS, MeasuredLoss, measured_loss
-from samrec.experiments.measurements import Gap, Measured, fill, read_measured, write_measured
+from samrec.experiments.measurements import Gap, Measured, gaps_table, put, read_measured, write_measured
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.sweep import answers, best_weights, is_evaluated
 from samrec.models.losses import loss_named
@@ -188,11 +188,12 @@ def is_measured(
 
 
 def keep(store: Store, study: StudyFolder, found: Measured) -> None:
-    """Keep one run's measurements: in the store, then as text, with which the run counts as measured."""
+    """Keep one run's measurements beside the others: in the store, then as text, with which it counts as measured."""
     name = found.checkpoint.name
     kept = {**read_measured(study.measured), name: found}
     kept = {planned.name: kept[planned.name] for planned in study.runs if planned.name in kept}
-    fill(store, {name: found}, replace=True)
+    put(store, found)
+    store.add_table("studies", gaps_table(kept))
     write_measured(study.measured, kept)
 
 

@@ -9,8 +9,9 @@ from landscape.sharpness.names import SCALED_LAMBDA
 from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ALL_ENDINGS, drawn
-from samrec.experiments.measurements import fill, read_measured
+from samrec.experiments.measurements import GAPS, fill, gaps_table, read_measured
 from samrec.experiments.members import Member
+from samrec.experiments.robust import TABLE as SCORES
 from samrec.experiments.robust import read_scores, scores_table
 from samrec.experiments.robust_tables import perturbed_tables, robustness_section
 from samrec.experiments.sharpness_table import sharpness_sections
@@ -51,18 +52,29 @@ def laid_out(study: StudyFolder) -> tuple[StudyValues, list[Section], dict[str, 
 
 
 def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Table]) -> None:
-    """Put measurements, tables and every run's history into the store, so that drawing needs nothing else."""
+    """Put measurements, tables and every run's history into the store, so that drawing needs nothing else.
+
+    Tables of before that the study no longer has are taken out; what was measured of its runs stays.
+    """
+    there = {found.name for found in values.runs if found.run is not None}
+    measured = {name: found for name, found in read_measured(study.measured).items() if name in there}
+    own = list(tables.values())
+    own += [gaps_table(measured)] if measured else []
+    if known := {name: found for name, found in read_scores(study.robust).items() if name in there}:
+        own.append(scores_table(known))
+    histories = []
+    for found in values.runs:
+        if found.run is not None and found.history:
+            stopped = str(found.record.get("stopped") or "")
+            member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
+            histories.append(history_table(member))
     with Store.write(study.store) as store:
-        fill(store, read_measured(study.measured))
-        if known := read_scores(study.robust):
-            store.add_table("studies", scores_table(known))
-        for table in tables.values():
-            store.add_table("studies", table)
-        for found in values.runs:
-            if found.run is not None and found.history:
-                stopped = str(found.record.get("stopped") or "")
-                member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
-                store.add_table("histories", history_table(member))
+        fill(store, measured)
+        gone = set(store.names("studies")) - {table.name for table in own} - {GAPS, SCORES}
+        store.add_tables(
+            [("studies", table) for table in own] + [("histories", table) for table in histories],
+            removing=[("studies", name) for name in gone],
+        )
 
 
 def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list[Path]:
