@@ -43,3 +43,20 @@ def test_the_store_has_the_gaps_of_all_that_is_kept_whoever_was_measured_last(st
     gaps = {name: found.gap.gap for name, found in read_measured(study.measured).items()}
     assert len(gaps) == 3
     assert told() == gaps
+
+
+def test_weights_that_cannot_be_read_are_their_runs_failure_alone(study):
+    first, torn, last = (planned.name for planned in study.runs)
+    path = study.path / torn / "best.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert list(measured(study)) == [torn]  # not measured yet
+    assert list(read_measured(study.measured)) == [first, last]
+    path.write_bytes(whole)
+    assert measured(study) == {}
+    path.write_bytes(whole[:-7])
+    study.measured.write_text("".join(study.measured.read_text().splitlines(keepends=True)[:2]))
+    failures = measured(study)  # kept, but of weights that cannot be told any more
+    assert list(failures) == [torn]
+    assert failures[torn].startswith("expected a whole safetensors file, got ")
+    assert list(read_measured(study.measured)) == [first, torn, last]
