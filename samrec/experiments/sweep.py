@@ -62,7 +62,7 @@ class TrainingTask:
             folder = self.folder / planned.name
             try:
                 run = train(planned.config, interactions, folder, resume=True, device=device, show=False)
-                evaluate_run(run, "test", interactions=interactions)
+                evaluate_run(run, "test", interactions=interactions, device=device)
             except Diverged as error:
                 return Outcome(planned.name, "diverged", one_line(error))
             except (SamrecError, LandscapeError, OSError, MemoryError) as error:
