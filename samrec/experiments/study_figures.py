@@ -1,6 +1,6 @@
 """A study's tables and figures: read from its folders, written as files, handed to its store, drawn from there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ CURVATURE = ("λmax", "λmin")
 MEASURES = ("SAM ρ 0.1", "average case σ 0.01", SCALED_LAMBDA, "SAM ρ 0.5 |w|", "average case σ 0.1 |w|")
 SHARPNESS = (*MEASURES, "generalisation gap")
 RELATED = ("λmax", *MEASURES)
-MOST_CURVES = 12  # runs in one picture; of more, the first seed of every cell
+MOST_CURVES = 12  # runs in one picture; of more, the first seed there is of every cell
 
 
 def rebuild_tables(study: StudyFolder) -> tuple[StudyValues, list[Section], list[Path]]:
@@ -91,10 +91,8 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list
     for name in ("noise", "truncation"):
         if name in store.names("studies"):
             figures[name] = ("study", lambda name=name: prepare.prepare_study(store, table_name=name))  # type: ignore[misc]
-    names = set(store.names("histories"))
-    own = [planned.name for planned in study.runs if planned.name in names]
-    if own := own if len(own) <= MOST_CURVES else own[: len(study.study.cells)]:
-        figures["training"] = ("training", lambda: prepare.prepare_training(store, own))
+    if shown := drawn_runs(study, store.names("histories")):
+        figures["training"] = ("training", lambda: prepare.prepare_training(store, shown))
     if measures := [name for name in RELATED if name in _known(store, "relations", "measure")]:
         figures["relation"] = ("relation", lambda: prepare.prepare_relation(store, measures))
         figures["relation-gap"] = (
@@ -103,6 +101,17 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list
         )
     files = (drawn(kind, prepared(), folder / name, endings) for name, (kind, prepared) in figures.items())
     return [file for written in files for file in written]
+
+
+def drawn_runs(study: StudyFolder, names: Collection[str]) -> list[str]:
+    """Whose training is drawn, of the study's runs in `names`: all, or the first seed there is of every cell."""
+    there = [planned for planned in study.runs if planned.name in names]
+    if len(there) <= MOST_CURVES:
+        return [planned.name for planned in there]
+    first: dict[str, str] = {}
+    for planned in there:
+        first.setdefault(planned.cell, planned.name)
+    return [first[cell.label] for cell in study.study.cells if cell.label in first]
 
 
 def _known(store: Store, table: str, column: str) -> set[str]:

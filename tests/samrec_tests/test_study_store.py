@@ -6,7 +6,7 @@ from landscape.store import Store, files
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.experiments.measurements import write_lines
 from samrec.experiments.robust import METRICS, Score, Scores, read_scores
-from samrec.experiments.study_figures import rebuild_tables
+from samrec.experiments.study_figures import MOST_CURVES, drawn_runs, rebuild_tables
 
 
 def scored(study):
@@ -46,3 +46,17 @@ def test_the_store_is_replaced_once_for_all_tables_and_histories(tmp_path, monke
     rebuild_tables(study)
     assert len(replaced) == 1
     assert Store.read(study.store).names("histories") == sorted(planned.name for planned in study.runs)
+
+
+def test_of_many_runs_the_first_seed_there_is_of_every_cell_is_drawn(tmp_path):
+    study = small_studies.defined(tmp_path, rhos=[0, 0.05, 0.1, 0.2], seeds=(1, 2, 3, 4))
+    every = {planned.name for planned in study.runs}
+    cells = ["sasrec", "samrec-rho-0.05", "samrec-rho-0.1", "samrec-rho-0.2"]
+    assert len(every) > MOST_CURVES
+    assert drawn_runs(study, every) == [f"{cell}-seed-1" for cell in cells]
+    late = every - {"sasrec-seed-1", "samrec-rho-0.1-seed-1", "samrec-rho-0.1-seed-2"}
+    assert drawn_runs(study, late) == [
+        *("sasrec-seed-2", "samrec-rho-0.05-seed-1", "samrec-rho-0.1-seed-3", "samrec-rho-0.2-seed-1"),
+    ]
+    few = {f"{cell}-seed-{seed}" for cell in cells for seed in (1, 2)}
+    assert drawn_runs(study, few) == [planned.name for planned in study.runs if planned.name in few]
