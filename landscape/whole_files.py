@@ -33,7 +33,7 @@ def written_whole(path: Path, *, aside: Path | None = None) -> Iterator[BinaryIO
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        _synchronise_folder(path.parent)
+        synchronise_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):  # a disk that is read-only has none, and says so
             aside.unlink(missing_ok=True)
@@ -56,8 +56,8 @@ def check_folder_of(path: Path) -> None:
         raise StoreError(f"expected a folder {path.parent} to write {path.name} in, found none")
 
 
-def _synchronise_folder(folder: Path) -> None:
-    """Let the new name outlive a power cut, where the system can: the file is in its place already."""
+def synchronise_folder(folder: Path) -> None:
+    """Let a new name in it outlive a power cut, where the system can: what it names is in its place already."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -7,7 +7,7 @@ status, so a point called done is done, and a rerun of the same surface goes on 
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace as replaced
 from pathlib import Path
 from types import TracebackType
@@ -294,8 +294,19 @@ class Store(RecordsInStore, SpectraInStore, Shown):
 
     def add_table(self, kind: TableKind, table: Table) -> None:
         """Add a table, or replace the one of this name."""
-        with self._changed(table_kind(kind), table.name) as (file, _):
-            schema.write_table(_fresh(file, kind, table.name), table)
+        self.add_tables([(kind, table)])
+
+    def add_tables(
+        self, tables: Iterable[tuple[TableKind, Table]], *, removing: Iterable[tuple[TableKind, str]] = ()
+    ) -> None:
+        """Take out what is `removing`, add or replace all of these: one new file, all of it or nothing."""
+        self._writing()
+        self._settle()
+        with files.changed(self.path) as file:
+            for kind, name in removing:
+                places.remove(file, table_kind(kind), name)
+            for kind, table in tables:
+                schema.write_table(_fresh(file, table_kind(kind), table.name), table)
 
     def _writing(self) -> None:
         if self._lock is None:

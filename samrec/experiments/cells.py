@@ -1,7 +1,8 @@
 """A study: its question and its cells, each to be run over several seeds.
 
-The first cell is the baseline; every other one is compared with the cell it is `against`: the one that differs from it
-in what the question asks about.
+The first cell is the baseline. A cell is compared with the one it is `against`, which differs from it in what the
+question asks about. The baseline is against none, and so are cells that stand in for it elsewhere on the axis, as the
+plain one of each other share of the data does.
 """
 
 import re
@@ -19,7 +20,7 @@ class Cell:
 
     label: str  # what tables call it
     config: RunConfig  # with the base's seed
-    against: str | None = None  # the label of the cell it is compared with; None for the baseline
+    against: str | None = None  # the label of the cell it is compared with, if with any
     setting: float | None = None  # its place on the study's axis
     line: str = ""  # cells of one line differ along the axis alone
     starts: Mapping[int, Pretrained] = field(default_factory=dict)  # S3-Rec's of each seed; empty: the config's for all

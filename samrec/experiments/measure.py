@@ -29,9 +29,9 @@ from samrec.data.interactions import Interactions
 from samrec.data.split import Sequences, training_sequences
 from samrec.errors import ConfigError, SamrecError
 from samrec.experiments.measured_loss import COMMON_LOSS, MeasuredLoss, measured_loss
-from samrec.experiments.measurements import Gap, Measured, fill, read_measured, write_measured
+from samrec.experiments.measurements import Gap, Measured, gaps_table, put, read_measured, write_measured
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
-from samrec.experiments.sweep import answers, best_weights, is_evaluated
+from samrec.experiments.sweep import answers, best_weights, is_evaluated, one_line
 from samrec.models.losses import loss_named
 from samrec.objective import SequenceObjective, load
 from samrec.training.checkpoint import Run
@@ -89,7 +89,7 @@ class MeasuringTask:
             try:
                 return measured(planned)
             except (SamrecError, LandscapeError) as error:
-                return Unmeasured(" ".join(str(error).split()))
+                return Unmeasured(one_line(error))
 
         def measured(planned: PlannedRun) -> Measured:
             s, name, folder = self.settings, planned.name, self.folder / planned.name
@@ -133,11 +133,13 @@ def measure_study(
     failures: dict[str, str] = {}
     with Store.write(study.store) as store:
         kept = read_measured(study.measured)
-        left = [
-            (planned, run)
-            for planned, run in finished
-            if not is_measured(kept.get(planned.name), run, settings, loss, interactions)
-        ]
+        left = []
+        for planned, run in finished:
+            try:
+                if not is_measured(kept.get(planned.name), run, settings, loss, interactions):
+                    left.append((planned, run))
+            except SamrecError as error:
+                failures[planned.name] = one_line(error)
         failures |= {planned.name: NO_WEIGHTS for planned, run in left if run.is_bare}
         waiting = [planned for planned, run in left if not run.is_bare]
         task = MeasuringTask(study.path.resolve(), data, data_dir, settings, loss, command)
@@ -145,7 +147,7 @@ def measure_study(
             advance(len(finished) - len(waiting))
             for planned, answer in answers(task, waiting, workers):
                 if isinstance(answer, WorkerDied):
-                    failures[planned.name] = " ".join(str(answer).split())
+                    failures[planned.name] = one_line(answer)
                 elif isinstance(answer, Unmeasured):
                     failures[planned.name] = answer.why
                 else:
@@ -188,11 +190,12 @@ def is_measured(
 
 
 def keep(store: Store, study: StudyFolder, found: Measured) -> None:
-    """Keep one run's measurements: in the store, then as text, with which the run counts as measured."""
+    """Keep one run's measurements beside the others: in the store, then as text, with which it counts as measured."""
     name = found.checkpoint.name
     kept = {**read_measured(study.measured), name: found}
     kept = {planned.name: kept[planned.name] for planned in study.runs if planned.name in kept}
-    fill(store, {name: found}, replace=True)
+    put(store, found)
+    store.add_table("studies", gaps_table(kept))
     write_measured(study.measured, kept)
 
 

@@ -27,11 +27,13 @@ from landscape.records import (
     Table,
 )
 from landscape.store import Store
+from landscape.store.refusals import MeasuredKind
 from samrec.errors import RunError
 from samrec.experiments.measured_loss import COMMON_LOSS
 from samrec.training.files import write_bytes
 
 GAPS = "generalisation"  # the table of the store's /studies
+KINDS: tuple[MeasuredKind, ...] = ("curvature", "sharpness")  # what is measured on a checkpoint
 ABSOLUTE = re.compile(r"(?<![\w.])/(?:[^\s/@]+/)+(?=[^\s/])")  # all of a path but its last part
 
 Line = TypeVar("Line")
@@ -111,21 +113,23 @@ def as_json(value: Any) -> Any:
     return ABSOLUTE.sub("", value) if isinstance(value, str) else value
 
 
-def fill(store: Store, measured: Mapping[str, Measured], *, replace: bool = False) -> None:
-    """Put records into a study's store: those it has none of for these weights, or all of them."""
+def fill(store: Store, measured: Mapping[str, Measured]) -> None:
+    """Put the records into a study's store that it has none of for these weights."""
     for name, found in measured.items():
         here = name in store.names("checkpoints") and store.checkpoint(name).hash == found.checkpoint.hash
-        kinds: tuple[Any, ...] = ("curvature", "sharpness")
-        if replace or not here or not all(name in store.names(kind) for kind in kinds):
-            store.add_checkpoint(found.checkpoint, replacing=[(kind, name) for kind in kinds])
-            store.add_eigenpairs(found.eigenpairs, replace=True)
-            store.add_sharpness(found.sharpness, replace=True)
-    if measured:
-        store.add_table("studies", _gaps_table(measured))
+        if not here or not all(name in store.names(kind) for kind in KINDS):
+            put(store, found)
 
 
-def _gaps_table(measured: Mapping[str, Measured]) -> Table:
-    """A row a run."""
+def put(store: Store, found: Measured) -> None:
+    """Put one run's records into a study's store, whatever it has of this name."""
+    store.add_checkpoint(found.checkpoint, replacing=[(kind, found.checkpoint.name) for kind in KINDS])
+    store.add_eigenpairs(found.eigenpairs, replace=True)
+    store.add_sharpness(found.sharpness, replace=True)
+
+
+def gaps_table(measured: Mapping[str, Measured]) -> Table:
+    """Both losses and the gap as the store keeps them: a row a run, so that it takes all runs there are."""
     gaps = {run: found.gap for run, found in measured.items()}
     fields = ("training_loss", "test_loss", "gap", "training_targets", "test_targets")
     columns = {field: np.array([getattr(gap, field) for gap in gaps.values()]) for field in fields}

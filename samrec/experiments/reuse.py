@@ -4,11 +4,14 @@ A run is the one asked for if its data and everything that decides its training 
 two configurations reaches decides nothing: a run that patience ended before both caps would have ended so under either.
 """
 
+import contextlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from landscape.whole_files import synchronise_folder, written_whole
 from samrec.config import RunConfig
 from samrec.errors import RunError
 from samrec.evaluation.evaluate import read_evaluation
@@ -56,22 +59,12 @@ def take(study: StudyFolder, found: Iterable[Found]) -> None:
     """Copy runs into the study's folder, with what was measured of them. Call it while the folder is `held`.
 
     Each folder appears whole or not at all; its run.json has the configuration asked for, and says whose run it was.
+    What was measured of it comes first: a run that is there is not looked up again, and lines of one that is not there
+    count for nothing.
     """
-    measured, scores = read_measured(study.measured), read_scores(study.robust)
     for one in found:
-        _copy(study, one)
-        origin, weights = one.run.path.resolve(), read_evaluation(one.run.path).weights
-        kept = read_measured(origin.parent / MEASURED).get(origin.name)
-        if kept is not None and kept.checkpoint.hash == weights:
-            measured[one.planned.name] = _renamed(kept, one.planned.name)
-        ranked = read_scores(origin.parent / ROBUST).get(origin.name)
-        if ranked is not None and ranked.weights == weights:
-            scores[one.planned.name] = ranked
-    names = [planned.name for planned in study.runs]
-    if measured:
-        write_measured(study.measured, {name: measured[name] for name in names if name in measured})
-    if scores:
-        write_lines(study.robust, {name: scores[name] for name in names if name in scores})
+        with _copied(study, one):
+            _take_measurements(study, one)
 
 
 def is_same(run: Run, asked: RunConfig, data: str) -> bool:
@@ -93,31 +86,53 @@ def _runs_in(folder: Path) -> list[Run]:
     return [Run(record.parent) for record in records if read_json(record).get("format") == FORMAT]
 
 
-def _copy(study: StudyFolder, one: Found) -> None:
+@contextlib.contextmanager
+def _copied(study: StudyFolder, one: Found) -> Iterator[None]:
+    """The run's copy aside; it is in its place when the block ends without error, or else gone."""
     target, aside = study.path / one.planned.name, study.path / f".{one.planned.name}.aside"
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         for file in sorted(one.run.path.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                shutil.copyfile(file, aside / file.name)
-        config = one.planned.config
-        trained = {
-            "training": fingerprint(config.model_dump()),
-            "training_without_seed": fingerprint(config.without_seed),
-        }
-        record = {
-            **one.run.record,
-            "config": config.model_dump(),
-            "fingerprints": {**one.run.record["fingerprints"], **trained},
-            "taken_from": one.run.record.get("taken_from", one.place),
-        }
-        write_json(aside / "run.json", record)
+            if file.is_file() and not file.name.startswith(".") and file.name != "run.json":
+                with written_whole(aside / file.name) as copy, file.open("rb") as original:
+                    shutil.copyfileobj(original, copy)
+        write_json(aside / "run.json", _record(one))
+        yield
         if target.exists():
             target.rmdir()  # begun, and nothing written yet
         aside.replace(target)
+        synchronise_folder(study.path)
     except OSError as error:
         raise RunError(f"cannot copy {one.run.path} to {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _record(one: Found) -> dict[str, Any]:
+    """The run.json of the copy."""
+    config = one.planned.config
+    trained = {"training": fingerprint(config.model_dump()), "training_without_seed": fingerprint(config.without_seed)}
+    return {
+        **one.run.record,
+        "config": config.model_dump(),
+        "fingerprints": {**one.run.record["fingerprints"], **trained},
+        "taken_from": one.run.record.get("taken_from", one.place),
+    }
+
+
+def _take_measurements(study: StudyFolder, one: Found) -> None:
+    """Write the lines of what was measured and ranked of the run's weights, where there are any."""
+    origin, weights, name = one.run.path.resolve(), read_evaluation(one.run.path).weights, one.planned.name
+    names = [planned.name for planned in study.runs]
+    kept = read_measured(origin.parent / MEASURED).get(origin.name)
+    if kept is not None and kept.checkpoint.hash == weights:
+        measured = {**read_measured(study.measured), name: _renamed(kept, name)}
+        write_measured(study.measured, {name: measured[name] for name in names if name in measured})
+    ranked = read_scores(origin.parent / ROBUST).get(origin.name)
+    if ranked is not None and ranked.weights == weights:
+        scores = {**read_scores(study.robust), name: ranked}
+        write_lines(study.robust, {name: scores[name] for name in names if name in scores})
 
 
 def _renamed(measured: Measured, name: str) -> Measured:

@@ -1,6 +1,6 @@
 """A study's tables and figures: read from its folders, written as files, handed to its store, drawn from there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ from landscape.sharpness.names import SCALED_LAMBDA
 from landscape.store import Store
 from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ALL_ENDINGS, drawn
-from samrec.experiments.measurements import fill, read_measured
+from samrec.experiments.measurements import GAPS, fill, gaps_table, read_measured
 from samrec.experiments.members import Member
+from samrec.experiments.robust import TABLE as SCORES
 from samrec.experiments.robust import read_scores, scores_table
 from samrec.experiments.robust_tables import perturbed_tables, robustness_section
 from samrec.experiments.sharpness_table import sharpness_sections
@@ -25,7 +26,7 @@ CURVATURE = ("λmax", "λmin")
 MEASURES = ("SAM ρ 0.1", "average case σ 0.01", SCALED_LAMBDA, "SAM ρ 0.5 |w|", "average case σ 0.1 |w|")
 SHARPNESS = (*MEASURES, "generalisation gap")
 RELATED = ("λmax", *MEASURES)
-MOST_CURVES = 12  # runs in one picture; of more, the first seed of every cell
+MOST_CURVES = 12  # runs in one picture; of more, the first seed there is of every cell
 
 
 def rebuild_tables(study: StudyFolder) -> tuple[StudyValues, list[Section], list[Path]]:
@@ -51,18 +52,29 @@ def laid_out(study: StudyFolder) -> tuple[StudyValues, list[Section], dict[str, 
 
 
 def hand_over(study: StudyFolder, values: StudyValues, tables: Mapping[str, Table]) -> None:
-    """Put measurements, tables and every run's history into the store, so that drawing needs nothing else."""
+    """Put measurements, tables and every run's history into the store, so that drawing needs nothing else.
+
+    Tables of before that the study no longer has are taken out; what was measured of its runs stays.
+    """
+    there = {found.name for found in values.runs if found.run is not None}
+    measured = {name: found for name, found in read_measured(study.measured).items() if name in there}
+    own = list(tables.values())
+    own += [gaps_table(measured)] if measured else []
+    if known := {name: found for name, found in read_scores(study.robust).items() if name in there}:
+        own.append(scores_table(known))
+    histories = []
+    for found in values.runs:
+        if found.run is not None and found.history:
+            stopped = str(found.record.get("stopped") or "")
+            member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
+            histories.append(history_table(member))
     with Store.write(study.store) as store:
-        fill(store, read_measured(study.measured))
-        if known := read_scores(study.robust):
-            store.add_table("studies", scores_table(known))
-        for table in tables.values():
-            store.add_table("studies", table)
-        for found in values.runs:
-            if found.run is not None and found.history:
-                stopped = str(found.record.get("stopped") or "")
-                member = Member(found.name, found.planned.cell, found.planned.seed, found.run, stopped)
-                store.add_table("histories", history_table(member))
+        fill(store, measured)
+        gone = set(store.names("studies")) - {table.name for table in own} - {GAPS, SCORES}
+        store.add_tables(
+            [("studies", table) for table in own] + [("histories", table) for table in histories],
+            removing=[("studies", name) for name in gone],
+        )
 
 
 def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list[Path]:
@@ -79,10 +91,8 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list
     for name in ("noise", "truncation"):
         if name in store.names("studies"):
             figures[name] = ("study", lambda name=name: prepare.prepare_study(store, table_name=name))  # type: ignore[misc]
-    names = set(store.names("histories"))
-    own = [planned.name for planned in study.runs if planned.name in names]
-    if own := own if len(own) <= MOST_CURVES else own[: len(study.study.cells)]:
-        figures["training"] = ("training", lambda: prepare.prepare_training(store, own))
+    if shown := drawn_runs(study, store.names("histories")):
+        figures["training"] = ("training", lambda: prepare.prepare_training(store, shown))
     if measures := [name for name in RELATED if name in _known(store, "relations", "measure")]:
         figures["relation"] = ("relation", lambda: prepare.prepare_relation(store, measures))
         figures["relation-gap"] = (
@@ -91,6 +101,17 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list
         )
     files = (drawn(kind, prepared(), folder / name, endings) for name, (kind, prepared) in figures.items())
     return [file for written in files for file in written]
+
+
+def drawn_runs(study: StudyFolder, names: Collection[str]) -> list[str]:
+    """Whose training is drawn, of the study's runs in `names`: all, or the first seed there is of every cell."""
+    there = [planned for planned in study.runs if planned.name in names]
+    if len(there) <= MOST_CURVES:
+        return [planned.name for planned in there]
+    first: dict[str, str] = {}
+    for planned in there:
+        first.setdefault(planned.cell, planned.name)
+    return [first[cell.label] for cell in study.study.cells if cell.label in first]
 
 
 def _known(store: Store, table: str, column: str) -> set[str]:

@@ -62,13 +62,13 @@ class TrainingTask:
             folder = self.folder / planned.name
             try:
                 run = train(planned.config, interactions, folder, resume=True, device=device, show=False)
-                evaluate_run(run, "test", interactions=interactions)
+                evaluate_run(run, "test", interactions=interactions, device=device)
             except Diverged as error:
-                return Outcome(planned.name, "diverged", _one_line(error))
+                return Outcome(planned.name, "diverged", one_line(error))
             except (SamrecError, LandscapeError, OSError, MemoryError) as error:
-                return Outcome(planned.name, "failed", _one_line(error))
+                return Outcome(planned.name, "failed", one_line(error))
             except Exception as error:
-                return Outcome(planned.name, "failed", _one_line(repr(error)), traceback.format_exc())
+                return Outcome(planned.name, "failed", one_line(repr(error)), traceback.format_exc())
             return Outcome(planned.name, "finished")
 
         return finish
@@ -106,7 +106,7 @@ def sweep(
     with progress(f"runs of {study.study.name}", len(study.runs)) as advance:
         advance(len(study.runs) - len(left))
         for planned, answer in answers(task, waiting, workers):
-            outcome = Outcome(planned.name, "failed", _one_line(answer)) if isinstance(answer, WorkerDied) else answer
+            outcome = Outcome(planned.name, "failed", one_line(answer)) if isinstance(answer, WorkerDied) else answer
             outcomes[planned.name] = outcome
             advance(1, last=f"{planned.name} {outcome.status}")
     return [known for planned in study.runs if (known := outcomes[planned.name])]
@@ -172,5 +172,6 @@ def answers(
         torch.set_num_threads(threads)
 
 
-def _one_line(problem: object) -> str:
+def one_line(problem: object) -> str:
+    """What went wrong, as outcomes tell it."""
     return " ".join(str(problem).split())

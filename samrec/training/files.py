@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import json
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from safetensors.torch import save
 from landscape.store.files import WriterLock
 from landscape.whole_files import write_whole
 from samrec.errors import CheckpointError, NotWritable, RunError
+
+OF_A_PROCESS = re.compile(r"\.\d+\.aside$")  # as whole files have it
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -52,9 +56,22 @@ def check_folder(path: Path) -> None:
 
 
 def clear_asides(folder: Path) -> None:
-    """Remove what a kill left of files on their way into the folder."""
-    for aside in folder.glob(".*.aside"):
-        aside.unlink(missing_ok=True)
+    """Remove what a kill left of files and whole folders on their way into the folder. Call it while that is held.
+
+    A file's name aside has its process (`.NAME.PID.aside`), a folder's has none. `.NAME.aside` as a file is a store's,
+    whose writer may be at work and clears it itself; a folder with a process is of a run that is being imported.
+    """
+    try:
+        for aside in folder.glob(".*.aside"):
+            is_folder = aside.is_dir() and not aside.is_symlink()
+            if is_folder == bool(OF_A_PROCESS.search(aside.name)):
+                continue
+            if is_folder:
+                shutil.rmtree(aside)
+            else:
+                aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot remove what was left in {folder}: {error.strerror or error}") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -78,6 +78,24 @@ def test_a_table_that_does_not_fit_is_refused_and_leaves_no_trace(study, columns
     assert study.names("studies") == []
 
 
+def test_many_tables_come_and_go_in_one_replacement_of_the_file(study, path):
+    one, two, three = (Table(name, {"a": np.arange(size)}) for name, size in (("one", 1), ("two", 2), ("three", 3)))
+    study.add_tables([("studies", one), ("studies", two), ("histories", one)])
+    before = path.stat().st_ino, path.read_bytes()
+    with pytest.raises(InvalidArgument):
+        study.add_tables(
+            [("studies", three), ("studies", Table("a/b", {"a": np.arange(2)}))], removing=[("studies", "one")]
+        )
+    assert (path.stat().st_ino, path.read_bytes()) == before
+    bigger = Table("two", {"a": np.arange(5)})
+    study.add_tables([("studies", three), ("studies", bigger)], removing=[("studies", "one"), ("studies", "nowhere")])
+    assert study.names("studies") == ["three", "two"]
+    assert study.names("histories") == ["one"]
+    assert_same(study.table("studies", "two"), bigger)
+    with pytest.raises(InvalidArgument, match="expected one of comparisons, histories, studies"):
+        study.add_tables([], removing=[("checkpoints", "one")])
+
+
 def test_what_is_not_there_is_named_with_what_is(study):
     with pytest.raises(StoreError, match=r"'plan' among the surfaces .* it has plane"):
         study.surface("plan")

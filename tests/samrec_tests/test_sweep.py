@@ -44,6 +44,18 @@ def test_a_second_sweep_does_nothing_again(finished):
     assert torch.get_num_threads() == threads
 
 
+def test_runs_are_ranked_on_the_device_they_are_trained_on(tmp_path, monkeypatch):
+    import samrec.experiments.sweep as module
+
+    devices = []
+    evaluate = module.evaluate_run
+    monkeypatch.setattr(
+        module, "evaluate_run", lambda *given, **named: devices.append(named["device"]) or evaluate(*given, **named)
+    )
+    small_studies.swept(tmp_path, seeds=(1,), epochs=1)
+    assert devices == [torch.device("cpu")] * 2
+
+
 def test_some_settings_are_trained_this_time_and_the_rest_the_next(tmp_path, samrec):
     command = [*arguments(epochs=1, seeds="1"), "--no-figures", "--json"]
     code, out, err = samrec(*command, "--only", "samrec-rho-0.05")
