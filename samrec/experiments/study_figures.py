@@ -11,6 +11,7 @@ from samrec.experiments.comparison_tables import history_table
 from samrec.experiments.figures import ALL_ENDINGS, drawn
 from samrec.experiments.measurements import GAPS, fill, gaps_table, read_measured
 from samrec.experiments.members import Member
+from samrec.experiments.rank_correlation import FEWEST
 from samrec.experiments.robust import TABLE as SCORES
 from samrec.experiments.robust import read_scores, scores_table
 from samrec.experiments.robust_tables import perturbed_tables, robustness_section
@@ -93,7 +94,7 @@ def draw_study(study: StudyFolder, endings: Sequence[str] = ALL_ENDINGS) -> list
             figures[name] = ("study", lambda name=name: prepare.prepare_study(store, table_name=name))  # type: ignore[misc]
     if shown := drawn_runs(study, store.names("histories")):
         figures["training"] = ("training", lambda: prepare.prepare_training(store, shown))
-    if measures := [name for name in RELATED if name in _known(store, "relations", "measure")]:
+    if measures := _related(store):
         figures["relation"] = ("relation", lambda: prepare.prepare_relation(store, measures))
         figures["relation-gap"] = (
             "relation",
@@ -112,6 +113,15 @@ def drawn_runs(study: StudyFolder, names: Collection[str]) -> list[str]:
     for planned in there:
         first.setdefault(planned.cell, planned.name)
     return [first[cell.label] for cell in study.study.cells if cell.label in first]
+
+
+def _related(store: Store) -> list[str]:
+    """The measures of enough runs for an order of them to say anything."""
+    if "relations" not in store.names("studies"):
+        return []
+    columns = store.table("studies", "relations").columns
+    enough = set(columns["measure"][columns["runs"] >= FEWEST].tolist())
+    return [name for name in RELATED if name in enough]
 
 
 def _known(store: Store, table: str, column: str) -> set[str]:
