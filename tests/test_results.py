@@ -44,6 +44,12 @@ def test_the_tables_of_a_kept_study_are_what_its_folder_gives(study):
     assert there == results.contents_of(study)
 
 
+@pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
+def test_the_latex_of_a_kept_study_has_only_what_every_engine_sets(study):
+    text = (study / "tables" / "study.tex").read_text(encoding="ascii")
+    assert re.findall(r"\\symbol|\*\*|U\+[0-9A-F]{4,}", text) == []
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real data in {DATA}")
 @pytest.mark.parametrize("study", results.studies(), ids=lambda path: path.name)
 def test_the_command_of_the_page_is_that_of_the_kept_study(study, tmp_path, monkeypatch):

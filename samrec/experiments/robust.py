@@ -1,8 +1,9 @@
 """Rank the runs of a study on noisy and on shortened histories, into its `robust.jsonl` and its store.
 
-The same noise for every run: items replaced by ones the user never had, each place with the probability asked for; and
-only the newest items read. Targets and candidates stay those of the clean ranking (`samrec.evaluation.robustness`).
-What is kept of the same weights is not ranked again.
+The same noise for every run that reads as many items: items replaced by ones the user never had, each place with the
+probability asked for; and only the newest items read. Targets and candidates stay those of the clean ranking
+(`samrec.evaluation.robustness`). What is kept of the same weights under the same perturbations, their seed included, is
+not ranked again.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from samrec.errors import SamrecError
 from samrec.evaluation.held_out import held_out
 from samrec.evaluation.robustness import robustness
 from samrec.experiments.measure import NO_WEIGHTS, Unmeasured, finished_run
-from samrec.experiments.measurements import read_lines, write_lines
+from samrec.experiments.measurements import as_json, read_lines, write_lines
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
 from samrec.experiments.sweep import answers, best_weights
 from samrec.training.checkpoint import Run
@@ -30,6 +31,16 @@ NOISE = (0.1, 0.2, 0.4)  # shares of replaced items
 NEWEST = (1, 2, 5, 10)  # how many items are read
 METRICS = ("HR@10", "NDCG@10")
 TABLE = "robustness"  # of the store's /studies
+OTHER_NOISE = "ranked before, but not on these perturbed histories"
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbations:
+    """What was done to the histories; scores of one table share it."""
+
+    seed: int  # of the noise
+    noise: tuple[float, ...] = NOISE
+    newest: tuple[int, ...] = NEWEST  # those below the model's length
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +55,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """All of a run, and the weights they are of."""
+    """All of a run, with the weights and the perturbations they are of."""
 
     weights: str
+    perturbations: Perturbations | None  # None in records from before they were kept: not known to be anyone else's
     scores: tuple[Score, ...]
 
 
@@ -57,11 +69,12 @@ class RankingTask:
     folder: Path
     data: str
     data_dir: Path | None
-    seed: int
+    perturbations: Perturbations
 
     def open(self) -> Callable[[PlannedRun], Scores | Unmeasured]:
         """The function that ranks one run."""
         interactions = open_data(self.data, data_dir=self.data_dir)
+        asked = self.perturbations
 
         def rank(planned: PlannedRun) -> Scores | Unmeasured:
             try:
@@ -70,17 +83,17 @@ class RankingTask:
                 found = robustness(
                     model,
                     held_out(interactions, "test", longest, holdout=planned.config.holdout),
-                    noise=NOISE,
-                    truncate=[newest for newest in NEWEST if newest < longest],
-                    seed=self.seed,
+                    noise=asked.noise,
+                    truncate=[newest for newest in asked.newest if newest < longest],
+                    seed=asked.seed,
                     metrics=METRICS,
                 )
             except (SamrecError, LandscapeError) as error:
-                return Unmeasured(" ".join(str(error).split()))
+                return Unmeasured(_one_line(error))
             clean = [("replace", 0.0, found.metrics), ("truncate", float(longest), found.metrics)]
             rows = [*clean, *((p.kind, float(p.amount), p.metrics) for p in found.perturbed)]
             scores = (Score(kind, amount, name, metrics[name]) for kind, amount, metrics in rows for name in METRICS)
-            return Scores(content_hash(model.state_dict()), tuple(scores))
+            return Scores(content_hash(model.state_dict()), asked, tuple(scores))
 
         return rank
 
@@ -90,14 +103,26 @@ def rank_perturbed(
 ) -> dict[str, str]:
     """Rank every finished run on perturbed histories and keep the scores. Call it while the folder is `held`.
 
-    Eight rankings a run. Returns runs that could not be ranked, each with why.
+    Eight rankings a run. What was ranked with noise of another seed, or before its seed was kept, is ranked again.
+    Returns runs that could not be ranked, each with why.
     """
     known = read_scores(study.robust)
+    asked = Perturbations(seed)
     finished = [(planned, run) for planned in study.runs if (run := finished_run(study, planned))]
-    left = [(planned, run) for planned, run in finished if not _is_ranked(known, run)]
-    failures = {planned.name: NO_WEIGHTS for planned, run in left if run.is_bare}
-    waiting = [planned for planned, run in left if not run.is_bare]
-    task = RankingTask(study.path.resolve(), data, data_dir, seed)
+    failures: dict[str, str] = {}
+    waiting: list[PlannedRun] = []
+    for planned, run in finished:
+        try:
+            if _is_ranked(known.get(planned.name), run, asked):
+                continue
+        except SamrecError as error:  # its weights cannot be read, which is no other run's matter
+            failures[planned.name] = _one_line(error)
+            continue
+        if run.is_bare:
+            failures[planned.name] = f"{OTHER_NOISE}, and {NO_WEIGHTS}" if planned.name in known else NO_WEIGHTS
+        else:
+            waiting.append(planned)
+    task = RankingTask(study.path.resolve(), data, data_dir, asked)
     with progress(f"perturbed histories, {study.study.name}", len(finished)) as advance:
         advance(len(finished) - len(waiting))
         for planned, answer in answers(task, waiting, workers):
@@ -105,7 +130,7 @@ def rank_perturbed(
                 known[planned.name] = answer
                 write_lines(study.robust, {p.name: known[p.name] for p in study.runs if p.name in known})
             else:
-                failures[planned.name] = " ".join(str(answer).split()) if isinstance(answer, WorkerDied) else answer.why
+                failures[planned.name] = _one_line(answer) if isinstance(answer, WorkerDied) else answer.why
             advance(1, last=planned.name)
     return failures
 
@@ -117,11 +142,20 @@ def read_scores(path: Path) -> dict[str, Scores]:
 
 def _scores(content: dict[str, Any]) -> Scores:
     rows = [(str(s["kind"]), float(s["amount"]), str(s["metric"]), float(s["value"])) for s in content["scores"]]
-    return Scores(str(content["weights"]), tuple(Score(*row) for row in rows))
+    kept = content.get("perturbations")
+    perturbations = kept and Perturbations(
+        int(kept["seed"]), tuple(map(float, kept["noise"])), tuple(map(int, kept["newest"]))
+    )
+    return Scores(str(content["weights"]), perturbations, tuple(Score(*row) for row in rows))
 
 
-def _is_ranked(known: dict[str, Scores], run: Run) -> bool:
-    return run.name in known and known[run.name].weights == best_weights(run)
+def _is_ranked(found: Scores | None, run: Run, asked: Perturbations) -> bool:
+    """Raises SamrecError where the run's weights cannot be read."""
+    return found is not None and found.perturbations == asked and found.weights == best_weights(run)
+
+
+def _one_line(problem: object) -> str:
+    return " ".join(str(problem).split())
 
 
 def scores_table(known: Mapping[str, Scores]) -> Table:
@@ -137,5 +171,5 @@ def scores_table(known: Mapping[str, Scores]) -> Table:
             "metric": np.array([score.metric for *_, score in rows], dtype=np.str_),
             "value": np.array([score.value for *_, score in rows], dtype=np.float64),
         },
-        {"noise": list(NOISE), "newest": list(NEWEST), "split": "test"},
+        {"perturbations": {run: as_json(found.perturbations) for run, found in known.items()}, "split": "test"},
     )

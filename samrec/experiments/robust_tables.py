@@ -1,17 +1,20 @@
 """What noisy and shortened histories do to each cell: tables for people and for figures.
 
 A value a run, cell and amount; beside it what is left of the clean score, and the paired difference from the cell it is
-compared with, over seeds.
+compared with, over seeds. One table holds runs ranked under the same perturbations alone: where there are
+several kinds, those of most runs, and the other runs are named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from landscape.records import Table
 from samrec.evaluation.paired import paired_seeds
-from samrec.experiments.robust import METRICS, Scores
+from samrec.experiments.measurements import as_json
+from samrec.experiments.robust import METRICS, Perturbations, Scores
 from samrec.experiments.study_folder import StudyFolder
 from samrec.experiments.table import Section
 
@@ -21,14 +24,17 @@ SHOWN = "NDCG@10"
 
 def perturbed_tables(study: StudyFolder, known: Mapping[str, Scores], names: Sequence[str]) -> dict[str, Table]:
     """The tables `noise` and `truncation`, laid out as `prepare_study` reads them, of these runs."""
+    there = {run.name: known[run.name] for run in study.runs if run.name in known and run.name in names}
+    shared = _shared_by_most(there.values())
+    left_out = [name for name, found in there.items() if found.perturbations != shared]
     tables = {}
     for kind, (name, axis) in KINDS.items():
         rows = [
             (planned, score)
             for metric in METRICS
             for planned in study.runs
-            if planned.name in known and planned.name in names
-            for score in known[planned.name].scores
+            if planned.name in there and planned.name not in left_out
+            for score in there[planned.name].scores
             if (score.kind, score.metric) == (kind, metric)
         ]
         columns: dict[str, Any] = {
@@ -42,13 +48,14 @@ def perturbed_tables(study: StudyFolder, known: Mapping[str, Scores], names: Seq
         }
         if rows:
             about = {"axis": axis, "cells": [cell.label for cell in study.study.cells], "measures": []}
-            tables[name] = Table(name, columns, about)
+            drawn = {"perturbations": as_json(shared), "left_out": left_out}
+            tables[name] = Table(name, columns, {**about, **drawn})
     return tables
 
 
 def robustness_section(study: StudyFolder, tables: Mapping[str, Table]) -> Section:
     """A row a cell and perturbation."""
-    rows = []
+    rows, notes = [], []
     for name, axis in KINDS.values():
         if name not in tables:
             continue
@@ -59,11 +66,14 @@ def robustness_section(study: StudyFolder, tables: Mapping[str, Table]) -> Secti
                 c["cell"], c["setting"], c["quantity"], c["seed"], c["value"], strict=True
             )
         }
-        amounts = sorted(set(c["setting"]))
-        clean = amounts[0] if name == "noise" else amounts[-1]
+        notes = _drawn_notes(tables[name])
         for cell in study.study.cells:
+            amounts = sorted({amount for label, amount, *_ in value if label == cell.label})
+            if not amounts:
+                continue
+            clean = amounts[0] if name == "noise" else amounts[-1]  # the whole of what its own model reads
             seeds = [seed for seed in study.seeds if (cell.label, clean, SHOWN, seed) in value]
-            for amount in amounts if seeds else ():
+            for amount in amounts:
                 own = {
                     metric: np.array([value[cell.label, amount, metric, seed] for seed in seeds]) for metric in METRICS
                 }
@@ -82,14 +92,34 @@ def robustness_section(study: StudyFolder, tables: Mapping[str, Table]) -> Secti
                         str(len(seeds)),
                     )
                 )
-    notes = (
-        "Targets and candidates are those of the clean ranking; noise is drawn outside the user's whole sequence, the "
-        "same for every run, a larger share adding to a smaller one.",
+    notes += [
         f"Left: the share of the run's clean {SHOWN}, mean over seeds. Difference: {SHOWN} against the cell it is "
         "compared with, over seeds, 95 % t interval; not corrected for many comparisons.",
-    )
+    ]
     header = ("cell", "histories", *METRICS, f"{SHOWN} left", "difference", "seeds")
-    return Section("Noisy and shortened histories", header, tuple(rows), notes)
+    return Section("Noisy and shortened histories", header, tuple(rows), tuple(notes))
+
+
+def _shared_by_most(found: Iterable[Scores]) -> Perturbations | None:
+    """The perturbations of most runs, of equally many those met first; None only where no run's are known."""
+    counts = Counter(scores.perturbations for scores in found if scores.perturbations is not None)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _drawn_notes(table: Table) -> list[str]:
+    """How the histories were perturbed, and whose scores are of other ones."""
+    drawn, left_out = table.attributes["perturbations"], table.attributes["left_out"]
+    clean = "Targets and candidates are those of the clean ranking; noise is drawn outside the user's whole sequence"
+    adding = "a larger share adding to a smaller one"
+    if drawn is None:
+        notes = [
+            f"{clean}, {adding}. Its seed was not kept, and runs may differ in it: `samrec sweep --robust` ranks again."
+        ]
+    else:
+        notes = [f"{clean} from seed {drawn['seed']}, the same for every run that reads as many items, {adding}."]
+    if left_out:
+        notes.append(f"Left out, ranked with noise of another seed or of an unknown one: {', '.join(left_out)}.")
+    return notes
 
 
 def _spread(found: Any) -> str:

@@ -46,14 +46,17 @@ def _section(study: StudyFolder, title: str, report_of: Callable[[str], Report])
         return None
     before = next(cell for cell in study.study.cells if cell.label == after.against)
     runs = [[report_of(f"{cell.slug}-seed-{seed}") for seed in study.seeds] for cell in (before, after)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    bold = set()
     for name in runs[0][0]:
         if not all(name in run for group in runs for run in group):
             continue
         ours, theirs = ([run[name] for run in group] for group in runs)
         pairs = [(a.value, b.value) for a, b in zip(ours, theirs, strict=True)]
         change = change_over(name, pairs) if all(map(is_settled, ours + theirs)) else None
-        told = "" if change is None else change.told if change.is_flatter is None else f"**{change.told}**"
+        if change is not None and change.is_flatter is not None:
+            bold.add((len(rows), 3))
+        told = "" if change is None else change.told
         rows.append((str(name), " / ".join(map(_told, ours)), " / ".join(map(_told, theirs)), told))
     if not rows:
         return None
@@ -64,7 +67,8 @@ def _section(study: StudyFolder, title: str, report_of: Callable[[str], Report])
         "where that interval leaves zero out. Intervals are not corrected for the number of measures.",
         "Invariant: stays where weights are re-scaled and the function is kept.",
     )
-    return Section(title, ("measure", before.label, after.label, "change"), tuple(rows), notes)
+    header = ("measure", before.label, after.label, "change")
+    return Section(title, header, tuple(rows), notes, frozenset(bold))
 
 
 def _parts(folder: Path, run: str) -> Report:

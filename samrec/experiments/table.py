@@ -39,6 +39,7 @@ class Section:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()  # cells that stand out, by row and column
 
 
 def sections_of(store: Store, metrics: Sequence[str] = COMPARED) -> list[Section]:
@@ -68,8 +69,9 @@ def rich_tables(sections: Sequence[Section]) -> "Group":
         table = RichTable(title=escape(section.title), title_justify="left", caption_justify="left")
         for number, column in enumerate(section.header):
             table.add_column(escape(column), justify="left" if number == 0 else "right", overflow="fold")
-        for row in section.rows:
-            table.add_row(*(escape(cell) for cell in row))
+        for k, row in enumerate(section.rows):
+            cells = enumerate(map(escape, row))
+            table.add_row(*(f"[bold]{cell}[/bold]" if (k, column) in section.bold else cell for column, cell in cells))
         parts += [table, *(escape(f"  {note}") for note in section.notes), ""]
     return Group(*parts)
 
@@ -79,7 +81,8 @@ def markdown(sections: Sequence[Section]) -> str:
     parts = []
     for section in sections:
         lines = [f"## {section.title}", "", _row(section.header), _row(["---", *["---:"] * (len(section.header) - 1)])]
-        lines += [_row(row) for row in section.rows]
+        for k, row in enumerate(section.rows):
+            lines.append(_row([f"**{cell}**" if (k, n) in section.bold else cell for n, cell in enumerate(row)]))
         if section.notes:
             lines += ["", *(f"- {note}" for note in section.notes)]
         parts.append("\n".join(lines))
@@ -172,6 +175,7 @@ def _differences(table: Table, metrics: Sequence[str]) -> Section:
             notes.append(f"{units} seeds cannot give a p-value below {smallest:g}.")
     notes += [str(note) for note in table.attributes.get("notes", ())]
     notes.append("A p-value over users speaks of these two checkpoints, one over seeds of the methods.")
+    notes.append("p-values are not corrected for the number of comparisons and metrics.")
     header = ("difference", "metric", "value", "95 % interval", "p", "level")
     return Section("Differences", header, tuple(rows), tuple(dict.fromkeys(notes)))
 

@@ -321,7 +321,10 @@ def test_latex_is_ascii_balanced_and_has_a_cell_for_every_column(study):
         ("λ_max‖w‖²", r"$\lambda$\_max$\|$w$\|^2$"),
         ("1 ± 2 − 3", r"1 $\pm$ 2 $-$ 3"),
         ("{x}\\", r"\{x\}\textbackslash{}"),
-        ("é", r"\symbol{233}"),
+        ("≥ ∞ at γ, ε, τ, ℓ2", r"$\geq$ $\infty$ at $\gamma$, $\varepsilon$, $\tau$, $\ell$2"),
+        ("≤λ²", r"$\leq\lambda^2$"),
+        ("é Ü ç s\u030c", r"\'{e} \"{U} \c{c} \v{s}"),
+        ("\u4e2d \U0001f600", "U+4E2D U+1F600"),
     ],
 )
 def test_text_in_latex_is_what_it_was(text, shown):
