@@ -235,7 +235,7 @@ def _show(
     emit(as_json, payload, rich_tables(sections))
     if not as_json:
         if outcomes:
-            ready = len(outcomes) - len(payload["trained"])
+            ready = sum(not outcome.worked for outcome in outcomes)
             print(f"trained  {len(outcomes) - ready} of {len(folder.runs)} runs; {ready} had ended before")
         print(f"tables   {folder.path / 'tables'}\nstore    {folder.store}")
         if drawn:

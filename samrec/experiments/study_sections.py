@@ -11,13 +11,12 @@ import numpy as np
 
 from landscape.records import Table
 from samrec.experiments.choice import choice_section
+from samrec.experiments.measure_changes import changes_section
 from samrec.experiments.published import published_section
 from samrec.experiments.relations import relations_section
 from samrec.experiments.stopping import stopping_section
-from samrec.experiments.study_values import NOT_BEGUN
+from samrec.experiments.study_values import LOSSES, NOT_BEGUN
 from samrec.experiments.table import SCALE, SHOWN, Section, interval_told, number_told, p_values_told, spread
-
-LOSSES = ("training loss", "test loss", "generalisation gap")
 
 
 def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -> list[Section]:
@@ -38,6 +37,8 @@ def study_sections(tables: Mapping[str, Table], unsettled: Sequence[str] = ()) -
     if "summary" in tables and LOSSES[-1] in tables["summary"].columns["quantity"]:
         measures = [str(name) for name in tables["values"].attributes["measures"]]
         sections.append(geometry_section(tables["summary"], measures, unsettled))
+    if "changes" in tables:
+        sections.append(changes_section(tables["changes"]))
     if "relations" in tables:
         sections.append(relations_section(tables["relations"]))
     return sections

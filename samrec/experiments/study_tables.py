@@ -20,6 +20,7 @@ from samrec.evaluation.paired import SEEDS_LEVEL, bootstrap_interval, paired_see
 from samrec.experiments.cells import Cell
 from samrec.experiments.choice import choice_table
 from samrec.experiments.corrections import benjamini_hochberg, holm
+from samrec.experiments.measure_changes import changes_table
 from samrec.experiments.published import published_table
 from samrec.experiments.relations import relations_table
 from samrec.experiments.stopping import stopping_table
@@ -44,7 +45,7 @@ def study_tables(values: StudyValues) -> dict[str, Table]:
         relations_table(values.measures, values.column),
     ]
     filled = [table for table in tables if table.name == "runs" or len(next(iter(table.columns.values())))]
-    optional = (choice_table(values), published_table(values), stopping_table(values))
+    optional = (choice_table(values), published_table(values), stopping_table(values), changes_table(values))
     return {table.name: table for table in (*filled, *filter(None, optional))}
 
 

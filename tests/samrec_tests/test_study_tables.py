@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from samrec_tests import small_runs, small_studies
+from scipy import stats
 
 from landscape.store import Store
 from samrec.errors import ProtocolMismatch
@@ -19,6 +20,7 @@ from samrec.evaluation.metrics import per_user
 from samrec.experiments.choice import choice_section
 from samrec.experiments.corrections import benjamini_hochberg, holm
 from samrec.experiments.measure import MeasureSettings, measure_study
+from samrec.experiments.measure_changes import changes_section
 from samrec.experiments.measurements import read_measured
 from samrec.experiments.studies import grid
 from samrec.experiments.study_figures import draw_study, rebuild_tables
@@ -152,6 +154,25 @@ def test_budgets_are_the_best_epoch_within_what_the_other_run_spent(study, table
     gradients = rows["SAMRec (rho 0.05)", "gradients"]
     assert gradients["amount"] == 9  # three epochs of three steps: SAM has one epoch of six within it
     assert gradients["reached"] == 2
+
+
+def test_measures_change_by_the_paired_t_interval_over_seeds(study, tables):
+    values = read_values(study)
+    rows = rows_of(tables["changes"])
+    assert {row["cell"] for row in rows} == {"SAMRec (rho 0.05)", "SAMRec (rho 0.2)"}
+    assert [row["quantity"] for row in rows[: len(rows) // 2]] == [*values.measures, "training loss", "test loss", GAP]
+    for row in rows:
+        of = {(run.planned.cell, run.planned.seed): run.values[row["quantity"]] for run in values.runs}
+        before, after = ([of[cell, seed] for seed in (1, 2)] for cell in ("SASRec", row["cell"]))
+        interval = stats.ttest_rel(after, before).confidence_interval(0.95)
+        assert (row["difference"], row["before"]) == pytest.approx((np.mean(after) - np.mean(before), np.mean(before)))
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+    section = changes_section(tables["changes"])
+    row = next(row for row in rows if row["quantity"] == "λmin")
+    told = [f"{row[name] / abs(row['before']):+.0%}" for name in ("difference", "low", "high")]
+    assert next(cells for cells in section.rows if cells[0] == "λmin")[1] == f"{told[0]} [{told[1]}, {told[2]}]"
+    sure = [row["quantity"] for row in rows if row["cell"].endswith("0.05)") and row["low"] * row["high"] > 0]
+    assert [section.rows[at][0] for at, column in sorted(section.bold) if column == 1] == sure
 
 
 def test_a_pair_without_an_epoch_in_the_budget_is_part_of_neither_mean(study, tmp_path):
@@ -303,7 +324,7 @@ def test_latex_is_ascii_balanced_and_has_a_cell_for_every_column(study):
     rebuild_tables(study)
     text = (study.path / "tables" / "study.tex").read_text()
     assert text.isascii()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 7
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 8
     assert text.count("$") % 2 == 0
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
