@@ -130,7 +130,8 @@ def _spelled(sign: str) -> str:
     """A sign without an entry: itself in ASCII, else its letter under its accents."""
     if sign.isascii():
         return sign
-    letter, *accents = unicodedata.normalize("NFD", sign)
+    parts = unicodedata.normalize("NFD", sign)
+    letter, accents = parts[0], parts[1:]
     if not letter.isascii() or not all(accent in ACCENTS for accent in accents):
         return f"U+{ord(sign):04X}"
     for accent in accents:
