@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from landscape.curvature.ends import eigenpairs_of
 from landscape.curvature.operators import Hessian
 from landscape.describe import checkpoint_record, provenance
@@ -30,6 +28,7 @@ from samrec.errors import ConfigError
 from samrec.evaluation.evaluate import Evaluation, evaluate_run
 from samrec.evaluation.metrics import metric_name
 from samrec.experiments.comparison_tables import differences_table, history_table, runs_table, scores_table
+from samrec.experiments.measure import MeasureSettings, users_of
 from samrec.experiments.measured_loss import MeasuredLoss, measured_loss
 from samrec.experiments.members import Member, open_members
 from samrec.experiments.table import sections_of, table_of
@@ -161,11 +160,9 @@ def open_objective(
     member: Member, options: Options, loss: MeasuredLoss, users: int | None, interactions: Interactions
 ) -> SequenceObjective:
     """The frozen loss of one run on the users all runs share."""
-    usable = int(np.count_nonzero(interactions.lengths > 3))
-    users = None if users is None or users >= usable else users
     return load(
         f"{member.run.path}@best",
-        users=users,
+        users=users_of(MeasureSettings(users=users), interactions, member.run.config),
         **loss.options,
         seed=options.seed,
         device=options.device,

@@ -1,6 +1,7 @@
 """Who takes part in a comparison: runs grouped into methods, and which run of one is paired with which of another.
 
-A method is what runs share that differ in their seed alone. The first run's method is the baseline.
+A method is what runs share that differ in their seed alone; a seed has one run, as the copy of a run is no other seed.
+What was imported does not tell its seed, so each is a method of its own. The first run's method is the baseline.
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ def open_members(folders: Sequence[Path]) -> list[Member]:
     """Open finished runs of one data set, in the order given.
 
     Raises:
-        ConfigError: fewer than two runs, or one of them twice.
+        ConfigError: fewer than two runs, one of them twice, or two of one method and seed.
         RunError: a folder without a run, or with one that is not finished.
         ProtocolMismatch: runs of different data.
     """
@@ -55,11 +56,14 @@ def open_members(folders: Sequence[Path]) -> list[Member]:
             raise ProtocolMismatch(
                 f"expected runs of one data set, got {runs[0].path} ({first[:12]}) and {run.path} ({data[:12]})"
             )
-    methods = _method_names(runs)
-    return [
+    names = short_names(resolved)
+    methods = _method_names(runs, names)
+    members = [
         Member(name, methods[_group(run)], run.config.seed, run, str(run.record.get("stopped") or ""))
-        for name, run in zip(short_names(resolved), runs, strict=True)
+        for name, run in zip(names, runs, strict=True)
     ]
+    _check_seeds(members)
+    return members
 
 
 def methods_of(members: Sequence[Member]) -> dict[str, list[Member]]:
@@ -92,12 +96,29 @@ def short_names(paths: Sequence[Path]) -> list[str]:
         depth += 1
 
 
+def _check_seeds(members: Sequence[Member]) -> None:
+    """Refuse a second run of a seed: over seeds it would count as one more."""
+    there: dict[tuple[str, int], Member] = {}
+    for member in members:
+        first = there.setdefault((member.method, member.seed), member)
+        if first is not member:
+            raise ConfigError(
+                f"expected one run of a seed, got {first.run.path} and {member.run.path}, both {member.method} of seed "
+                f"{member.seed}"
+            )
+
+
 def _group(run: Run) -> str:
-    return fingerprint(run.config.without_seed)  # not the record's: it lacks the options that came after the run
+    method = fingerprint(run.config.without_seed)  # not the record's: it lacks the options that came after the run
+    return f"{method} {run.path}" if "imported" in run.record else method
 
 
-def _method_names(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each group: the configuration's own, and where two share it, the fields in which they differ."""
+def _method_names(runs: Sequence[Run], run_names: Sequence[str]) -> dict[str, str]:
+    """A name for each group: the configuration's own, and where two share it, the fields in which they differ.
+
+    Imported ones may differ in none: they have the run's name too.
+    """
+    own = {_group(run): name for run, name in zip(runs, run_names, strict=True)}
     first = {_group(run): run for run in reversed(runs)}
     shared = Counter(run.config.name for run in first.values())
     names = {}
@@ -107,6 +128,9 @@ def _method_names(runs: Sequence[Run]) -> dict[str, str]:
         if shared[name] > 1:
             fields = run.config.without_seed
             different = [key for key in fields if key != "data" and len({str(other[key]) for other in alike}) > 1]
-            name = f"{name}, {', '.join(f'{key} {fields[key]}' for key in different) or group[:6]}"
+            told = [f"{key} {fields[key]}" for key in different]
+            if "imported" in run.record or not told:
+                told.append(own[group])
+            name = f"{name}, {', '.join(told)}"
         names[group] = name
     return names

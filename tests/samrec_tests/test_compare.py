@@ -14,14 +14,16 @@ from samrec_tests.s3rec_files import write_s3rec_text
 from samrec_tests.small_comparisons import make_run
 from typer.testing import CliRunner
 
+from landscape.describe import provenance
 from landscape.errors import StoreMismatch
 from landscape.records import Status
 from landscape.store import Store
+from samrec.data.split import training_sequences
 from samrec.data.synthetic import make_synthetic
 from samrec.errors import ConfigError, ProtocolMismatch, RunError
 from samrec.evaluation.evaluate import read_evaluation
 from samrec.evaluation.paired import SEEDS_LEVEL, USERS_LEVEL, paired_users
-from samrec.experiments.compare import Options, compare_runs
+from samrec.experiments.compare import Options, compare_runs, loss_of, open_objective
 from samrec.experiments.members import methods_of, open_members, pairs_of
 from samrec.experiments.table import markdown, sections_of
 
@@ -188,6 +190,46 @@ def test_a_dry_run_writes_nothing(place):
     )
     assert json.loads(result.stdout)["surface_points"] == 2 * 21 * 21
     assert not out.exists()
+
+
+def test_a_second_run_of_a_seed_is_no_other_seed(place, tmp_path, monkeypatch, capsys):
+    from samrec.cli.main import main
+
+    copy = shutil.copytree(place / "sam-1", tmp_path / "copy")
+    given = [place / "plain-1", place / "sam-1", copy]
+    with pytest.raises(ConfigError, match=r"one run of a seed, got .*sam-1 and .*copy, both SAMRec .* of seed 1"):
+        open_members(given)
+    monkeypatch.setattr(sys, "argv", ["samrec", "compare", *map(str, given), "--out", str(tmp_path / "study.h5")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    printed, said = capsys.readouterr()
+    assert (left.value.code, printed, said.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "study.h5").exists()
+
+
+def test_imported_checkpoints_do_not_tell_their_seed_and_are_methods_of_their_own(place, tmp_path):
+    found = [make_run(tmp_path / name, place / "data.txt", imported={"file": name}) for name in ("one", "two")]
+    members = open_members([place / "plain-0", *(run.path for run in found)])
+    assert [member.method for member in members] == ["SASRec, plain-0", "SASRec, one", "SASRec, two"]
+    changed = make_run(tmp_path / "short", place / "data.txt", epochs=5)
+    members = open_members([changed.path, *(run.path for run in found)])
+    assert [member.method for member in members] == [
+        "SASRec, epochs 5",
+        "SASRec, epochs 200, one",
+        "SASRec, epochs 200, two",
+    ]
+
+
+def test_all_users_with_a_training_target_are_taken_where_more_are_asked_for(place, tmp_path):
+    run = make_run(tmp_path / "last-4", place / "data.txt", split="leave-last-4")
+    (member, _) = open_members([run.path, place / "plain-0"])
+    interactions = run.data(None)
+    trainable = len(training_sequences(interactions, max_length=8, holdout=run.config.holdout))
+    assert trainable < np.count_nonzero(interactions.lengths > 3)
+    loss = loss_of([member], OPTIONS)
+    for asked, taken in ((trainable + 1, trainable), (trainable, trainable), (trainable - 1, trainable - 1)):
+        objective = open_objective(member, OPTIONS, loss, asked, interactions)
+        assert provenance(objective).objective["units"] == taken
 
 
 def test_what_cannot_be_compared_is_refused(place, tmp_path):
