@@ -51,9 +51,9 @@ def changes_section(table: Table) -> Section:
         rows.append(tuple(row))
     pairs = " or ".join(map(str, sorted(set(table.columns["pairs"].tolist()))))
     notes = (
-        f"Mean over {pairs} pairs of runs of one seed with its 95 % t interval, in percent of the size of the mean that "
-        "it is compared with; λmin is below 0: above 0 % is shallower. Bold: the interval leaves zero out; it is not "
-        "corrected for the number of measures.",
+        f"Mean over {pairs} pairs of runs of one seed with its 95 % t interval, in percent of the size of the mean "
+        "that it is compared with; λmin is below 0: above 0 % is shallower. Bold: the interval leaves zero out; it is "
+        "not corrected for the number of measures.",
     )
     return Section(TITLE, ("measure", *compared.values()), tuple(rows), notes, frozenset(bold))
 

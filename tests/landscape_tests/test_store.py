@@ -92,8 +92,6 @@ def test_many_tables_come_and_go_in_one_replacement_of_the_file(study, path):
     assert study.names("studies") == ["three", "two"]
     assert study.names("histories") == ["one"]
     assert_same(study.table("studies", "two"), bigger)
-    with pytest.raises(InvalidArgument, match="expected one of comparisons, histories, studies"):
-        study.add_tables([], removing=[("checkpoints", "one")])
 
 
 def test_what_is_not_there_is_named_with_what_is(study):
