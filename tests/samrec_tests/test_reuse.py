@@ -30,7 +30,7 @@ def origin(tmp_path_factory):
     assert measure_study(study, data=study.study.baseline.config.data, settings=SETTINGS) == {}
     hashes = {name: found.checkpoint.hash for name, found in read_measured(study.measured).items()}
     score = Score("replace", 0.1, "HR@10", 0.25)
-    write_lines(study.robust, {name: Scores(weights, (score,)) for name, weights in hashes.items()})
+    write_lines(study.robust, {name: Scores(weights, None, (score,)) for name, weights in hashes.items()})
     return study
 
 

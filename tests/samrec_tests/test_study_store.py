@@ -14,7 +14,7 @@ def scored(study):
     rows = [("replace", 0.0), ("replace", 0.1), ("truncate", 16.0), ("truncate", 2.0)]
     scores = tuple(Score(kind, amount, metric, 0.5) for kind, amount in rows for metric in METRICS)
     weights = {planned.name: read_evaluation(study.path / planned.name).weights for planned in study.runs}
-    write_lines(study.robust, {name: Scores(found, scores) for name, found in weights.items()})
+    write_lines(study.robust, {name: Scores(found, None, scores) for name, found in weights.items()})
 
 
 def tables_of(study):
@@ -28,7 +28,7 @@ def test_tables_that_the_study_no_longer_has_leave_its_store(tmp_path):
     scored(study)
     rebuild_tables(study)
     assert tables_of(study) == before | {"robustness", "noise", "truncation"}
-    stale = {name: Scores("other weights", found.scores) for name, found in read_scores(study.robust).items()}
+    stale = {name: Scores("other weights", None, found.scores) for name, found in read_scores(study.robust).items()}
     write_lines(study.robust, stale)
     rebuild_tables(study)
     assert tables_of(study) == before | {"robustness"}
