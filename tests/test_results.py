@@ -151,7 +151,7 @@ def test_runs_of_several_studies_are_related_but_those_left_out():
 
 
 def test_pairs_of_runs_of_any_studies_are_told_as_their_own_study_tells_them():
-    study, run = "beauty-patience", "samrec-rho-0.1-seed-1"
+    study, run = "sports-sam", "samrec-rho-0.1-seed-1"  # of one seed, so that its table is of the same pair
     text = f"<!-- paired: {study}/{run} minus {study}/sasrec-seed-1: HR@10, NDCG@10 -->\n<!-- end -->\n"
     once = results.built(text)
     assert results.built(once) == once
@@ -161,5 +161,5 @@ def test_pairs_of_runs_of_any_studies_are_told_as_their_own_study_tells_them():
         for row in results.laid_out_once(results.STUDIES / study)[1]["differences"].rows()
     }
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
-    assert cells[:5] == [f"{study}/{run}", f"{study}/sasrec-seed-1", "114, 114", told["HR@10"], told["NDCG@10"]]
+    assert cells[:5] == [f"{study}/{run}", f"{study}/sasrec-seed-1", "70, 70", told["HR@10"], told["NDCG@10"]]
     assert list(results.unproven(once, every_section=True)) == []
