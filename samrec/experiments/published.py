@@ -54,7 +54,7 @@ def published_section(table: Table) -> Section:
                 one["cell"],
                 one["metric"],
                 f"{one['value']:.4f}",
-                f"{one['low']:.4f} to {one['high']:.4f} ({one['sources']})",
+                f"{_range(one['low'], one['high'])} ({one['sources']})",
                 one["verdict"],
                 f"{one['reproduced_low']:g} to {one['reproduced_high']:g}" if known else "-",
                 known or "-",
@@ -85,3 +85,7 @@ def _entry(values: StudyValues, cell: Cell) -> BookEntry | None:
         one.standard_errors,
         ended=Ended("finished", "cap" if "cap" in stops else None),
     )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.4f} to {high:.4f}" if high > low else f"{low:.4f}"

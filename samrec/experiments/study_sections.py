@@ -86,7 +86,8 @@ def differences_section(table: Table) -> Section:
     """Paired differences on both levels, with corrections."""
     rows, smallest = [], []
     for r in table.rows():
-        units = f"{r['users']:,} users, {r['seeds']} pairs" if r["users"] >= 0 else f"{r['seeds']} seeds"
+        pairs = f"{r['seeds']} pair{'s' if r['seeds'] > 1 else ''}"
+        units = f"{r['users']:,} users, {pairs}" if r["users"] >= 0 else f"{r['seeds']} seeds"
         rows.append(
             (
                 f"{r['cell']} − {r['against']}",
@@ -102,7 +103,11 @@ def differences_section(table: Table) -> Section:
     notes = [
         "Users: per user the mean of the differences of runs of one seed; bootstrap interval and sign-flip test; it "
         "speaks of these checkpoints.",
-        "Seeds: one difference a seed; t interval and exact sign-flip test; it speaks of the methods.",
+        *(
+            ["Seeds: one difference a seed; t interval and sign-flip test; it speaks of the methods."]
+            if smallest
+            else []
+        ),
         "Holm and BH (Benjamini-Hochberg) adjust p over all comparisons of the same level in this table.",
         *dict.fromkeys(smallest),
     ]
@@ -132,7 +137,7 @@ def budgets_section(table: Table) -> Section:
         "scores: test is ranked at the best epoch alone.",
         "Seconds are those of the machine that trained, training and validation; they compare where all runs were "
         "trained alike.",
-        "95 % t interval over pairs of one seed.",
+        *(["95 % t interval over pairs of one seed."] if np.isfinite(table.columns["low"]).any() else []),
         *([f"Pre-training counts in gradients and seconds, not in epochs: {'; '.join(before)}."] if before else []),
     )
     header = ("A − B", "budget of B", "validation", "B", "A", "A − B", "95 % interval", "pairs")

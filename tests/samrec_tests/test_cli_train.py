@@ -207,7 +207,7 @@ def test_a_file_in_place_of_the_run_folder_is_one_line(samrec, tmp_path):
     ("arguments", "words"),
     [
         (("--epochs", "0"), "epochs: expected 1 or more, got 0"),
-        (("--dropout", "1.5"), "dropout: expected less than 0.99999"),
+        (("--dropout", "1.5"), "dropout: expected 0.9999 or less"),
         (("--data-fraction", "2"), "data_fraction: expected 1.0 or less, got 2.0"),
         (("--learning-rate", "0"), "learning_rate: expected more than 0.0, got 0.0"),
         (("--rho", "inf"), "rho: expected a finite number, got inf"),

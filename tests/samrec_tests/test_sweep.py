@@ -137,7 +137,7 @@ def test_users_of_several_targets_count_once_in_the_differences(tmp_path, samrec
     code, out, _ = samrec(*arguments("--base", "split=leave-last-2", "--json", seeds="1", epochs=1))
     differences = json.loads(out)["tables"]["Paired differences on test"]
     assert code == 0
-    assert {row[-1] for row in differences[1:]} == {f"{small_runs.data().users} users, 1 pairs"}
+    assert {row[-1] for row in differences[1:]} == {f"{small_runs.data().users} users, 1 pair"}
 
 
 def test_a_definition_of_before_a_field_existed_still_fits(tmp_path):
