@@ -168,7 +168,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:  # torch's own message advises to run the file's code
+    except (UnpicklingError, KeyError):  # torch's own message advises to run the file's code, or is a byte's number
         raise CheckpointError(
             f"cannot read {path} as plain tensors: another format, or objects besides tensors"
         ) from None

@@ -3,6 +3,7 @@
 Each gives a `Study`. SAM runs get twice the base's cap on epochs, so that it is patience that ends them.
 """
 
+import difflib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -234,7 +235,9 @@ def grid(base: RunConfig, vary: Mapping[str, Sequence[Any]], pretrainings: Pretr
             )
         if name in ("seed", "data") or name not in FIELDS:
             known = [field for field in FIELDS if field not in ("seed", "data", *PROTOCOL_FIELDS)]
-            raise ConfigError(f"expected a field out of {', '.join(known)}, got {name!r}")
+            near = difflib.get_close_matches(name, known, n=2)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"expected a field out of {', '.join(known)}, got {name!r}{hint}")
         if len(values) < 2:
             raise ConfigError(f"expected at least two values of {name}, got {', '.join(map(str, values))}")
     settings = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]

@@ -179,7 +179,7 @@ def test_a_grid_may_go_back_from_sam_to_plain():
     ("vary", "message"),
     [
         ({}, "expected fields to vary"),
-        ({"rh": [0, 1]}, "expected a field out of .*rho.*, got 'rh'"),
+        ({"rh": [0, 1]}, "expected a field out of .*rho.*, got 'rh'; did you mean rho"),
         ({"seed": [1, 2]}, "expected a field out of"),
         ({"data": ["a", "b"]}, "expected a field out of"),
         ({"keep_seen": [True, False]}, "expected a field out of"),
