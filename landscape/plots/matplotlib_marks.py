@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.plots.figure_data import MarksPanel
-from landscape.plots.matplotlib_paper import shade, value_axis
+from landscape.plots.matplotlib_paper import category_axis, shade, value_axis
 from landscape.plots.style import Style
 
 HEADS = {True: "v^", False: "<>"}  # of bars that go on beyond the axis
@@ -46,12 +46,5 @@ def draw_marks(axes: Axes, panel: MarksPanel, style: Style, *, upright: bool) ->
                 axes.plot(x[cut], y[cut], head, color=colour, markersize=style.grown(4), clip_on=False)
     if panel.title:
         axes.set_title("\n".join(wrap(panel.title, LETTERS)))
-    places, labels = [place for place, _ in panel.categories], [label for _, label in panel.categories]
-    if upright:
-        axes.set_xticks(places, labels)
-        axes.set_xlim(*panel.category_range)
-        axes.set_xlabel(panel.category_label)
-    else:
-        axes.set_yticks(places, labels)
-        axes.set_ylim(*panel.category_range)
+    category_axis(axes, panel.categories, panel.category_range, panel.category_label, upright=upright)
     value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)

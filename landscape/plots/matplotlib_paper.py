@@ -106,6 +106,20 @@ def value_axis(axes: Axes, scale: Scale, side: str, bounds: tuple[float, float] 
     axes.grid(axis="y" if side == "y" else "x", color=shade(0.9), linewidth=0.6)
 
 
+def category_axis(
+    axes: Axes, ticks: Sequence[tuple[float, str]], bounds: tuple[float, float], label: str, *, upright: bool
+) -> None:
+    """Ticks, bounds and label of the axis that values stand on: across, or from row to row, which needs no label."""
+    places, labels = [place for place, _ in ticks], [text for _, text in ticks]
+    if upright:
+        axes.set_xticks(places, labels)
+        axes.set_xlim(*bounds)
+        axes.set_xlabel(label)
+    else:
+        axes.set_yticks(places, labels)
+        axes.set_ylim(*bounds)
+
+
 def shade(share: float) -> Any:
     """A shade between the ink (0) and the ground (1) of the figure being drawn."""
     ink, ground = (np.array(to_rgb(matplotlib.rcParams[key])) for key in ("text.color", "axes.facecolor"))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.plots.figure_data import TrendPanel, TrendsData
-from landscape.plots.matplotlib_paper import empty_figure, legend_above, rules, shade, value_axis
+from landscape.plots.matplotlib_paper import category_axis, empty_figure, legend_above, rules, shade, value_axis
 from landscape.plots.style import PAPER, Style
 
 ROW = 0.2  # inches of a cell in a row of its own
@@ -83,12 +83,6 @@ def _draw_trends(axes: Axes, panel: TrendPanel, style: Style, *, upright: bool) 
                 clip_on=False,
             )
     axes.set_title(panel.title)
-    places, labels = [at for at, _ in panel.x_ticks], [label for _, label in panel.x_ticks]
-    if upright:
-        axes.set_xticks(places, labels)
-        axes.set_xlim(*panel.x_range)
-        axes.set_xlabel(panel.x_label)
-    else:
-        axes.set_yticks(places, labels)
-        axes.set_ylim(*panel.x_range[::-1])
+    low, high = panel.x_range
+    category_axis(axes, panel.x_ticks, (low, high) if upright else (high, low), panel.x_label, upright=upright)
     value_axis(axes, panel.scale, "y" if upright else "x", panel.value_range)

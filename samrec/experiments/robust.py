@@ -24,7 +24,7 @@ from samrec.evaluation.robustness import robustness
 from samrec.experiments.measure import NO_WEIGHTS, Unmeasured, finished_run
 from samrec.experiments.measurements import as_json, read_lines, write_lines
 from samrec.experiments.study_folder import PlannedRun, StudyFolder
-from samrec.experiments.sweep import answers, best_weights
+from samrec.experiments.sweep import answers, best_weights, one_line
 from samrec.training.checkpoint import Run
 
 NOISE = (0.1, 0.2, 0.4)  # shares of replaced items
@@ -89,7 +89,7 @@ class RankingTask:
                     metrics=METRICS,
                 )
             except (SamrecError, LandscapeError) as error:
-                return Unmeasured(_one_line(error))
+                return Unmeasured(one_line(error))
             clean = [("replace", 0.0, found.metrics), ("truncate", float(longest), found.metrics)]
             rows = [*clean, *((p.kind, float(p.amount), p.metrics) for p in found.perturbed)]
             scores = (Score(kind, amount, name, metrics[name]) for kind, amount, metrics in rows for name in METRICS)
@@ -116,7 +116,7 @@ def rank_perturbed(
             if _is_ranked(known.get(planned.name), run, asked):
                 continue
         except SamrecError as error:  # its weights cannot be read, which is no other run's matter
-            failures[planned.name] = _one_line(error)
+            failures[planned.name] = one_line(error)
             continue
         if run.is_bare:
             failures[planned.name] = f"{OTHER_NOISE}, and {NO_WEIGHTS}" if planned.name in known else NO_WEIGHTS
@@ -130,7 +130,7 @@ def rank_perturbed(
                 known[planned.name] = answer
                 write_lines(study.robust, {p.name: known[p.name] for p in study.runs if p.name in known})
             else:
-                failures[planned.name] = _one_line(answer) if isinstance(answer, WorkerDied) else answer.why
+                failures[planned.name] = one_line(answer) if isinstance(answer, WorkerDied) else answer.why
             advance(1, last=planned.name)
     return failures
 
@@ -152,10 +152,6 @@ def _scores(content: dict[str, Any]) -> Scores:
 def _is_ranked(found: Scores | None, run: Run, asked: Perturbations) -> bool:
     """Raises SamrecError where the run's weights cannot be read."""
     return found is not None and found.perturbations == asked and found.weights == best_weights(run)
-
-
-def _one_line(problem: object) -> str:
-    return " ".join(str(problem).split())
 
 
 def scores_table(known: Mapping[str, Scores]) -> Table:
