@@ -1,8 +1,11 @@
 """Studies small enough to run in seconds, and what is asked of their folders."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from samrec_tests import small_runs
 from samrec_tests.s3rec_files import write_s3rec_text
 
@@ -14,6 +17,25 @@ from samrec.experiments.sweep import Outcome, sweep
 RHOS = [0, 0.05]
 SEEDS = (1, 2)
 SMALL = [f"{name}={value}" for name, value in (("size", 8), ("layers", 1), ("max_length", 16), ("batch_size", 20))]
+
+
+@contextlib.contextmanager
+def measuring_killed_after(count: int) -> Iterator[None]:
+    """A measuring inside is interrupted once so many runs' measurements are kept."""
+    import samrec.experiments.measure as module
+
+    keep, kept = module.keep, []
+
+    def killed(*arguments):
+        if len(kept) == count:
+            raise KeyboardInterrupt
+        kept.append(arguments)
+        keep(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "keep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def data_file(folder: Path) -> Path:

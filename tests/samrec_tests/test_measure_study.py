@@ -19,25 +19,13 @@ def measured(study):
     return measure_study(study, data=study.study.baseline.config.data, settings=SETTINGS)
 
 
-def test_the_store_has_the_gaps_of_all_that_is_kept_whoever_was_measured_last(study, monkeypatch):
-    import samrec.experiments.measure as module
-
+def test_the_store_has_the_gaps_of_all_that_is_kept_whoever_was_measured_last(study):
     def told():
         columns = Store.read(study.store).table("studies", "generalisation").columns
         return dict(zip(columns["run"].tolist(), columns["gap"].tolist(), strict=True))
 
-    keep, kept = module.keep, []
-
-    def killed(*arguments):
-        if len(kept) == 2:
-            raise KeyboardInterrupt
-        kept.append(arguments)
-        keep(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "keep", killed)
-        with pytest.raises(KeyboardInterrupt):
-            measured(study)
+    with small_studies.measuring_killed_after(2):
+        measured(study)
     assert list(told()) == [planned.name for planned in study.runs][:2]
     assert measured(study) == {}
     gaps = {name: found.gap.gap for name, found in read_measured(study.measured).items()}

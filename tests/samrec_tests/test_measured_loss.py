@@ -100,23 +100,11 @@ def test_a_study_of_one_loss_with_settings_is_measured_on_it_and_others_on_the_c
     assert "The loss is what all runs were trained with." in notes_of(own)
 
 
-def test_runs_measured_on_another_loss_than_most_are_named_and_left_out(tmp_path, monkeypatch):
-    import samrec.experiments.measure as module
-
+def test_runs_measured_on_another_loss_than_most_are_named_and_left_out(tmp_path):
     study = swept(tmp_path, rho=[0, 0.05, 0.1])
     measured(study)
-    keep, kept = module.keep, []
-
-    def killed(*arguments):
-        if kept:
-            raise KeyboardInterrupt
-        kept.append(arguments)
-        keep(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "keep", killed)
-        with pytest.raises(KeyboardInterrupt):
-            measured(study, loss="ce")
+    with small_studies.measuring_killed_after(1):
+        measured(study, loss="ce")
     values = read_values(study)
     assert (values.measured_on["loss"], values.measured_otherwise) == ("bce", ("sasrec-seed-1",))
     assert ["λmax" in run.values for run in values.runs] == [False, True, True]
